@@ -1,0 +1,74 @@
+# `make demo` and `make test` are all that a fresh clone needs: they make .venv themselves.
+# Needed beforehand: Python 3.11 or later, make, and a package index.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
+# Extra arguments for pytest, for example: make test ARGS="-k dedup -x"
+ARGS ?=
+# Tests run in this many processes, each with servers of its own.
+JOBS ?= 2
+
+.PHONY: help demo test test-all lint format types contract bench docs wheel check clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(PY):
+	@python="$$(scripts/find-python)"; echo "Making $(VENV) with $$python"; "$$python" -m venv $(VENV)
+
+$(STAMP): pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(DOCS_STAMP): pyproject.toml | $(STAMP)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## Publishers, workers, and a kill -9, on an embedded Redis
+	$(PY) -m examples.demo
+
+test: $(STAMP)  ## The quick tests, on the Python of .venv
+	$(PY) -m pytest -n $(JOBS) -m "not slow" $(ARGS)
+
+test-all:  ## Every test, on each of Python 3.11, 3.12 and 3.13 that is found
+	@scripts/test-all -n $(JOBS) $(ARGS)
+
+lint: $(STAMP)  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## Let ruff repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)  ## mypy --strict, pyright strict, and completeness of the public types
+	$(BIN)/mypy --strict
+	$(BIN)/pyright
+	$(BIN)/pyright --verifytypes typed_rmq --ignoreexternal
+
+contract: $(STAMP)  ## The floors: imports only go down
+	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## Ratios against raw redis-py, in under 3 minutes
+	$(PY) -m benchmarks
+
+docs: $(DOCS_STAMP)  ## Build the documentation, warnings are errors
+	$(PY) -m mkdocs build --strict
+
+wheel: $(DOCS_STAMP)  ## Build the wheel and look inside
+	$(PY) scripts/check_wheel.py
+
+check: lint types contract test  ## What should pass before a commit
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) .venvs build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	    .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
