@@ -49,10 +49,13 @@ format: $(STAMP)  ## Let ruff repair what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(STAMP)  ## mypy --strict, pyright strict, and completeness of the public types
+types: $(STAMP)  ## mypy --strict, pyright strict, and complete public types, exact stubs
 	$(BIN)/mypy --strict
-	$(BIN)/pyright
-	$(BIN)/pyright --verifytypes typed_rmq --ignoreexternal
+	$(BIN)/pyright --pythonpath $(PY)
+	$(BIN)/pyright --pythonpath $(PY) --verifytypes typed_rmq --ignoreexternal
+	$(BIN)/stubtest redis --ignore-missing-stub --ignore-disjoint-bases --concise \
+	    --mypy-config-file pyproject.toml --allowlist typings/stubtest-allowlist.txt \
+	    --ignore-unused-allowlist
 
 contract: $(STAMP)  ## The floors: imports only go down
 	$(BIN)/lint-imports
