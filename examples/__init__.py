@@ -1,0 +1,1 @@
+"""Programs that show typed_rmq at work. Each runs as ``python -m examples.<name>``."""

@@ -1,0 +1,1 @@
+"""The orders that the demo reads, and the program that made them."""
