@@ -1,0 +1,6 @@
+from pathlib import Path
+
+def get_platform_info() -> tuple[str, str]: ...
+
+# ValkeyBinaryNotFoundError where the platform has none.
+def get_binary_path() -> Path: ...
