@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 VENV ?= .venv
+# The Python to make it with; left out, the newest of 3.13, 3.12 and 3.11 that is found.
+export PYTHON
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 STAMP := $(VENV)/.installed
@@ -22,7 +24,8 @@ help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(PY):
-	@python="$$(scripts/find-python)"; echo "Making $(VENV) with $$python"; "$$python" -m venv $(VENV)
+	@python="$${PYTHON:-$$(scripts/find-python)}"; \
+	    echo "Making $(VENV) with $$python"; "$$python" -m venv $(VENV)
 
 $(STAMP): pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test]'

@@ -1,7 +1,16 @@
 # The part of redis-py 8.1 that the drivers use, exactly as its source is (redis-py's own types are
 # unions of a value and an awaitable, or Any). `make types` compares it with the installed source.
 from . import asyncio as asyncio
+from . import backoff as backoff
+from . import client as client
+from . import cluster as cluster
+from . import connection as connection
+from . import crc as crc
+from . import credentials as credentials
 from . import exceptions as exceptions
+from . import retry as retry
+from . import sentinel as sentinel
+from . import utils as utils
 from .backoff import default_backoff as default_backoff
 from .client import Redis as Redis
 from .client import StrictRedis as StrictRedis

@@ -3,14 +3,14 @@ from typing import Any
 from typing_extensions import Self
 
 from ._reply import Reply
-from .connection import AbstractConnection, ConnectionPool
+from .connection import ConnectionInterface, ConnectionPool
 from .retry import Retry
 from .typing import EncodableT
 
 class Redis:
     connection_pool: ConnectionPool
     # Set by `single_connection_client=True` only.
-    connection: AbstractConnection | None
+    connection: ConnectionInterface | None
     auto_close_connection_pool: bool
     @classmethod
     def from_url(cls, url: str, **kwargs: Any) -> Redis: ...

@@ -5,6 +5,12 @@ from redis.exceptions import RedisError as RedisError
 from redis.exceptions import ResponseError as ResponseError
 from redis.exceptions import TimeoutError as TimeoutError
 
+from . import client as client
+from . import cluster as cluster
+from . import connection as connection
+from . import retry as retry
+from . import sentinel as sentinel
+from . import utils as utils
 from .client import Redis as Redis
 from .client import StrictRedis as StrictRedis
 from .cluster import RedisCluster as RedisCluster
