@@ -195,20 +195,22 @@ def test_a_deep_folder_has_its_socket_elsewhere(folder: Path) -> None:
         assert len(os.fsencode(server.socket_path)) < 100
         assert tell(server, "SET sku A") == "+OK"
         assert stat.S_IMODE(server.socket_path.parent.stat().st_mode) == 0o700
-    assert not server.socket_path.parent.exists()
-    with start(deep) as server:
-        assert tell(server, "GET sku") == "A"
+    assert eventually(lambda: not server.socket_path.parent.exists())
+    for _ in range(8):  # the guard may remove the short folder while the next one starts
+        with start(deep) as server:
+            assert tell(server, "GET sku") == "A"
 
 
 def test_a_short_folder_that_is_open_to_others_is_refused(folder: Path) -> None:
     deep = folder / ("d" * 60) / ("e" * 60)
     short = socket_path(deep).parent
+    short.mkdir()
     try:
         short.chmod(0o755)
         with pytest.raises(ConfigError, match="not a private folder"):
             start(deep)
     finally:
-        short.rmdir()
+        shutil.rmtree(short, ignore_errors=True)  # the guard may have been first
 
 
 def test_a_folder_with_an_awkward_name(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from typed_rmq.errors import ConfigError
 
-__all__ = ["data_folder", "socket_path"]
+__all__ = ["data_folder", "make_socket_folder", "socket_path"]
 
 SOCKET_LIMIT = 100
 """Bytes that a socket's path may have: macOS takes 103, Linux 107."""
@@ -52,15 +52,26 @@ def socket_path(folder: Path) -> Path:
     Every process must come to the same answer, whatever its environment, so the short folder
     depends only on the user and on the data folder; not on TMPDIR or XDG_RUNTIME_DIR, which a
     login session has and a cron job has not.
-
-    Raises:
-        ConfigError: the short folder is not a private folder of this user.
     """
     inside = folder / "redis.sock"
     if len(os.fsencode(inside)) <= SOCKET_LIMIT:
         return inside
     digest = hashlib.blake2b(os.fsencode(folder), digest_size=8).hexdigest()
-    short = Path("/tmp") / f"typed_rmq-{os.geteuid()}-{digest}"  # noqa: S108  # checked below
+    short = f"typed_rmq-{os.geteuid()}-{digest}"
+    return Path("/tmp") / short / "redis.sock"  # noqa: S108  # see make_socket_folder
+
+
+def make_socket_folder(folder: Path, socket: Path) -> None:
+    """Make the short folder of a socket that is not in its data folder.
+
+    To be called by a holder of ``users.lock``: who stops a server removes the short folder.
+
+    Raises:
+        ConfigError: it is not a private folder of this user.
+    """
+    short = socket.parent
+    if short == folder:
+        return
     try:
         short.mkdir(mode=0o700, exist_ok=True)
         found = short.lstat()
@@ -75,4 +86,3 @@ def socket_path(folder: Path) -> Path:
             f"{short} is not a private folder of this user, so the socket of {folder} cannot be "
             "there; remove it or use a shorter data folder"
         )
-    return short / "redis.sock"

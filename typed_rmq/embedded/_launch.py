@@ -14,6 +14,7 @@ from pathlib import Path
 
 from typed_rmq.embedded import _guard
 from typed_rmq.embedded._binary import Binary, find
+from typed_rmq.embedded._folder import make_socket_folder
 from typed_rmq.embedded._guard import FileLock
 from typed_rmq.errors import ConfigError, QueueUnavailable
 
@@ -97,6 +98,7 @@ def _launch_server(binary: Binary, folder: Path, socket: Path, lock: FileLock) -
             f"the data in {folder} was written by Redis 7 or later, and {binary.path} is older and "
             "would not see it; install the newer server or use another data folder"
         )
+    make_socket_folder(folder, socket)
     log = folder / "server.log"
     log_start = log.stat().st_size if log.exists() else 0
     if log_start > LOG_LIMIT:
