@@ -1,0 +1,79 @@
+"""typed_rmq: typed queues on Redis.
+
+``Queue[Order]("orders")`` takes only what Pydantic accepts as an ``Order``, recognizes repeats by
+a hash of their content, keeps messages through crashes, and hands them back as ``Order`` in
+``for msg in queue`` and ``async for msg in queue``.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as _version
+
+from .consumer import Consumer
+from .deadletters import DeadLetters
+from .dedup import Dedup, DedupKey
+from .drivers.connection import Connection
+from .errors import (
+    AlreadySettled,
+    ConfigError,
+    DataLossDetected,
+    LeaseLost,
+    PayloadError,
+    QueueCorrupt,
+    QueueFull,
+    QueueUnavailable,
+    ServerUnsupported,
+    TypedRMQError,
+)
+from .events import Observer
+from .message import Message
+from .queue import Queue
+from .results import DeadLetter, Peeked, Priority, QueueStats, Receipt, State
+from .retry import Duration, Retry
+from .serializers import (
+    Compressed,
+    Encrypted,
+    Json,
+    MsgPack,
+    Serializer,
+    SerializerFactory,
+    register,
+)
+
+__all__ = [
+    "AlreadySettled",
+    "Compressed",
+    "ConfigError",
+    "Connection",
+    "Consumer",
+    "DataLossDetected",
+    "DeadLetter",
+    "DeadLetters",
+    "Dedup",
+    "DedupKey",
+    "Duration",
+    "Encrypted",
+    "Json",
+    "LeaseLost",
+    "Message",
+    "MsgPack",
+    "Observer",
+    "PayloadError",
+    "Peeked",
+    "Priority",
+    "Queue",
+    "QueueCorrupt",
+    "QueueFull",
+    "QueueStats",
+    "QueueUnavailable",
+    "Receipt",
+    "Retry",
+    "Serializer",
+    "SerializerFactory",
+    "ServerUnsupported",
+    "State",
+    "TypedRMQError",
+    "register",
+]
+
+__version__ = _version("typed_rmq")

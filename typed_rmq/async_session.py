@@ -1,0 +1,412 @@
+"""A session driven by awaits: ``sync_session.py`` with a loop's timers for its keeper.
+
+A timer starts a task only when there is something to send, so an idle consumer has neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Final, Generic, TypeVar
+
+from .core import Cycle, Drain, Plan, Reap, Stop, Wait
+from .drivers.aio import AsyncDriver
+from .drivers.sync import Interrupted, SyncDriver
+from .errors import TypedRMQError
+from .message import Message
+from .session import Context, Session
+from .sync_session import CLOSE_BUDGET, say_goodbye
+
+T = TypeVar("T")
+
+__all__ = ["AsyncSession"]
+
+logger = logging.getLogger("typed_rmq")
+
+_leaving: Final[set[asyncio.Task[None]]] = set()
+"""Tasks that close sessions whose loop was left: asyncio itself holds tasks only weakly."""
+
+
+class AsyncSession(Session[T], Generic[T]):
+    """See the module's text.
+
+    Args:
+        context: what the queue's sessions share.
+        plan: how to consume.
+        driver: the driver of the running event loop.
+        fallback: makes a sync driver, for a goodbye when the event loop is over; ``None`` where
+            the queue has no sync connections.
+    """
+
+    def __init__(
+        self,
+        context: Context[T],
+        plan: Plan,
+        driver: AsyncDriver,
+        fallback: Callable[[], SyncDriver] | None,
+    ) -> None:
+        super().__init__(context, plan)
+        self._driver = driver
+        self._fallback = fallback
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._link = driver.link()
+        self._side = driver.link()
+        self._pulse = driver.link()
+        self._turn = asyncio.Lock()
+        self._lane = asyncio.Lock()
+        self._settled = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._chore: asyncio.Task[None] | None = None
+        self._armed_at: float | None = None
+        self._closed = False
+        self.was_interrupted = False
+        self._connection_seen = 0
+
+    # --- taking messages
+
+    def take_now(self) -> Message[T] | None:
+        """A message that was fetched already, if there is one."""
+        message = self.core.take(time.monotonic())
+        if message is not None and self._timer is None:
+            self._keep()
+        return message
+
+    async def take(self) -> Message[T] | None:
+        """The next message, waiting for one; ``None`` at the end."""
+        return await self.receive(None)
+
+    async def receive(self, timeout: float | None) -> Message[T] | None:
+        """The next message within ``timeout`` seconds (``None``: without end), if one comes."""
+        message = await self._fetch(None if timeout is None else time.monotonic() + timeout)
+        if message is not None and self._timer is None:
+            self._keep()
+        return message
+
+    async def _fetch(self, until: float | None) -> Message[T] | None:
+        asked = False
+        async with self._turn:
+            while True:
+                now = time.monotonic()
+                message = self.core.take(now)
+                if message is not None:
+                    return message
+                async with self._lane:
+                    if self._closed:
+                        return None
+                    step = self.core.next(time.monotonic())
+                    if isinstance(step, Wait) and until is not None:
+                        left = until - now
+                        if left <= 0 and asked:
+                            self.core.skip_wait(step)
+                            return None
+                        step = Wait(max(0.002, min(step.seconds, left)), step.then)
+                    if isinstance(step, Cycle):
+                        await self._exchange(step)
+                        asked = True
+                        continue
+                    if isinstance(step, Wait) and step.then is not None:
+                        await self._wait(step.seconds, step.then)
+                        asked = True
+                        continue
+                if isinstance(step, Stop):
+                    return None
+                if isinstance(step, Reap):
+                    await self._reap(step.session)
+                elif isinstance(step, Drain):
+                    if until is not None and now >= until:
+                        return None
+                    await self._drain(until)
+                else:
+                    await self._wait(step.seconds, None)
+
+    async def _exchange(self, request: Cycle) -> None:
+        reply = await self._driver.execute(
+            self.cycle_command(request), self._link, stopping=self._is_stopping
+        )
+        self._noticed_connection()
+        self.core.on_reply(request, reply, time.monotonic())
+
+    async def _wait(self, seconds: float, then: Cycle | None) -> None:
+        command = None if then is None else self.cycle_command(then)
+        try:
+            reply = await self._driver.wait(
+                self._link, self._keys.bell, seconds, command, stopping=self._is_stopping
+            )
+        except Interrupted:
+            return  # the open request is repeated, and then the core stops
+        self._noticed_connection()
+        if then is not None and reply is not None:
+            self.core.on_reply(then, reply, time.monotonic())
+
+    def _noticed_connection(self) -> None:
+        if self._link.generation != self._connection_seen:
+            self._connection_seen = self._link.generation
+            self.core.on_reconnect()
+
+    async def _reap(self, session: bytes) -> None:
+        reply = await self._driver.execute(
+            self.reap_command(session), self._link, stopping=self._is_stopping
+        )
+        self.reaped(session, reply)
+
+    async def _drain(self, until: float | None) -> None:
+        """Until a verdict comes up; a stop may come without one, so look now and then."""
+        self._settled.clear()
+        self._drain_waits = True
+        bound = 0.25 if until is None else max(0.0, min(0.25, until - time.monotonic()))
+        try:
+            async with asyncio.timeout(bound):
+                await self._settled.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._drain_waits = False
+
+    def _is_stopping(self) -> bool:
+        return self.core.stopping
+
+    # --- verdicts
+
+    def recorded(self) -> None:
+        if self._armed_at is None:
+            self._armed_at = time.monotonic() + self.core.plan.ack_linger
+            self._in_loop(self._arm)
+        if self._drain_waits:
+            self._in_loop(self._settled.set)
+
+    def _in_loop(self, call: Callable[[], object]) -> None:
+        """Verdicts may be recorded by a handler's thread; the loop's objects want its own."""
+        if threading.get_ident() == self._thread:
+            call()
+        else:
+            try:
+                self._loop.call_soon_threadsafe(call)
+            except RuntimeError:
+                pass  # the loop is closed: whoever closes the session sends the verdict
+
+    async def asettle(self, envelope: bytes) -> None:
+        while not self.core.check_sent(envelope):
+            await self._flush()
+
+    def settle(self, envelope: bytes) -> None:
+        if threading.get_ident() == self._thread:
+            self.core.check_sent(envelope)
+            raise TypedRMQError(
+                f"queue {self.queue_name!r}: settle() would block the event loop; use "
+                "`await msg.asettle()`",
+                queue=self.queue_name,
+            )
+        # A sync handler in a thread of its own may wait for the loop.
+        asyncio.run_coroutine_threadsafe(self.asettle(envelope), self._loop).result()
+
+    def extend(self, envelope: bytes) -> None:
+        self.core.check_held(envelope)
+        self._in_loop(self._renew_now)
+
+    async def _flush(self, budget: float | None = None) -> None:
+        """Send what waits; an unanswered call first."""
+        async with self._lane:
+            request = self.core.begin(time.monotonic())
+            if request is None:
+                return
+            reply = await self._driver.execute(
+                self.cycle_command(request),
+                self._side,
+                stopping=self._is_stopping,
+                budget=budget,
+            )
+            self.core.on_reply(request, reply, time.monotonic())
+            if not self._driver.keep:
+                await self._side.release()
+
+    # --- the keeper: one timer, and a task only while something is sent
+
+    def _arm(self) -> None:
+        if self._armed_at is not None:
+            self._set_timer(self._armed_at)
+
+    def _keep(self) -> None:
+        """A message is in hand now: see that the lease is renewed."""
+        due = [self.core.renewal_due()]
+        if self._armed_at is not None:
+            due.append(self._armed_at)
+        hand_back = self.core.hand_back_due()
+        if hand_back is not None:
+            due.append(hand_back)
+        self._set_timer(min(due))
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_later(max(0.0, at - time.monotonic()), self._on_timer)
+
+    def _clear_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._closed or self._chore is not None:
+            return
+        # Cleared before looking: whoever records after this arms again.
+        now = time.monotonic()
+        armed = self._armed_at is not None and now >= self._armed_at
+        if armed:
+            self._armed_at = None
+        hand_back = self.core.hand_back_due()
+        if hand_back is not None and now >= hand_back:
+            self.core.hand_back()
+        if self.core.pending and (armed or hand_back is not None):
+            self._start(self._flush())
+        elif self.core.holding and now >= self.core.renewal_due():
+            self._start(self._renew())
+        elif self.core.busy:
+            self._keep()
+
+    def _renew_now(self) -> None:
+        if self._chore is None and not self._closed:
+            self._start(self._renew())
+
+    def _start(self, chore: Coroutine[object, object, None]) -> None:
+        self._chore = self._loop.create_task(chore)
+        self._chore.add_done_callback(self._on_chore_done)
+
+    def _on_chore_done(self, task: asyncio.Task[None]) -> None:
+        self._chore = None
+        failed = not task.cancelled() and task.exception() is not None
+        if failed:
+            logger.warning(
+                "queue %s: a chore of the consumer failed (%s); it is tried again",
+                self.queue_name,
+                task.exception(),
+            )
+        if self._closed or self._loop.is_closed() or not self.core.busy:
+            return
+        if self.core.pending and self._armed_at is None:
+            self._armed_at = time.monotonic() + (0.5 if failed else self.core.plan.ack_linger)
+        self._keep()
+
+    async def _renew(self) -> None:
+        session, sent_at = self.core.session, time.monotonic()
+        if session is None:
+            return
+        left = max(0.5, self.core.lease_until - sent_at)
+        alive = await self._driver.execute(
+            self.renew_command(session),
+            self._pulse,
+            stopping=self._is_stopping,
+            budget=min(left, 5.0),
+        )
+        self.core.on_renewed(session, sent_at, time.monotonic(), alive=alive)
+        if not self._driver.keep:
+            await self._pulse.release()
+
+    # --- the end
+
+    def stop(self) -> None:
+        """End after the message in hand; from any thread, or a signal handler."""
+        self.core.stopping = True
+        try:
+            # Also from the loop's own thread: a signal handler runs between any two bytecodes.
+            self._loop.call_soon_threadsafe(self._link.interrupt)
+        except RuntimeError:
+            pass  # the loop is closed: nothing waits
+
+    def interrupted(self) -> None:
+        """A second signal: what is in hand is not the message's fault."""
+        self.was_interrupted = True
+        self.stop()
+
+    def leave(self) -> None:
+        """Close soon: what a ``__del__`` may do."""
+        self.core.stopping = True
+        if self._closed or self.core.session is None:
+            self._closed = True
+            self._clear_timer()
+        if self._loop.is_closed() or threading.get_ident() != self._thread:
+            self._leave_by_thread()
+            return
+        try:
+            task = self._loop.create_task(self.aclose())
+        except RuntimeError:
+            self._leave_by_thread()
+            return
+        _leaving.add(task)
+        task.add_done_callback(self._on_left)
+
+    def _on_left(self, task: asyncio.Task[None]) -> None:
+        _leaving.discard(task)
+        # asyncio.run() cancels what is left over, also a task that has not begun.
+        if task.cancelled() and not self._closed:
+            self._leave_by_thread()
+
+    def _leave_by_thread(self) -> None:
+        """The event loop is over, or about to be: the goodbye takes a sync connection."""
+        self._closed = True
+        self._clear_timer()
+        if self._fallback is None or self.core.session is None:
+            return
+        fallback = self._fallback
+
+        def goodbye() -> None:
+            try:
+                driver = fallback()
+                link = driver.link()
+                say_goodbye(self, lambda c: driver.execute(c, link, budget=CLOSE_BUDGET))
+                link.release()
+            except TypedRMQError as error:
+                self._could_not_close(error)
+
+        # Not a daemon: the interpreter waits for it, as long as the budget at most.
+        threading.Thread(target=goodbye, name="typed_rmq goodbye").start()
+
+    def _could_not_close(self, error: TypedRMQError) -> None:
+        logger.warning(
+            "queue %s: a consumer could not say goodbye (%s); what it held comes back when its "
+            "lease ends",
+            self.queue_name,
+            error,
+        )
+
+    async def aclose(self, budget: float = CLOSE_BUDGET) -> None:
+        """Send every verdict, give back what was not started, and end the session."""
+        self.core.stopping = True
+        self._link.interrupt()
+        async with self._turn, self._lane:
+            if self._closed:
+                return
+            core = self.core
+            try:
+                while True:
+                    core.give_back()
+                    request = core.begin(time.monotonic(), closing=True)
+                    if request is None:
+                        break
+                    reply = await self._driver.execute(
+                        self.cycle_command(request), self._link, budget=budget
+                    )
+                    core.on_reply(request, reply, time.monotonic())
+                    if request.closing:
+                        break
+            except TypedRMQError as error:
+                self._could_not_close(error)
+            self._closed = True
+            self._clear_timer()
+        chore = self._chore
+        if chore is not None:
+            await asyncio.wait({chore})
+        for link in (self._link, self._side, self._pulse):
+            await link.release()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed

@@ -1,0 +1,160 @@
+"""The queue's two hands: calls to Redis in lanes, for sync code and for asyncio.
+
+Each call outside of a session takes a lane out of a pool and puts it back when it was answered.
+A lane whose call got no answer is given up: a number is never used for two things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from .commands import Command
+from .drivers.aio import AsyncDriver, AsyncLink
+from .drivers.connection import Connection, Tell
+from .drivers.sync import SyncDriver, SyncLink
+from .keys import QueueKeys
+from .producer import Lane
+
+R = TypeVar("R")
+L = TypeVar("L")
+
+__all__ = ["AsyncBackend", "SyncBackend"]
+
+MAX_ASYNC_LANES: Final = 16
+"""Calls in flight per event loop and queue: a thousand tasks do not need a thousand sockets."""
+
+
+class _Hand(Generic[L]):
+    """A lane with the link that its calls take."""
+
+    __slots__ = ("lane", "link")
+
+    def __init__(self, link: L) -> None:
+        self.lane = Lane()
+        self.link = link
+
+
+class SyncBackend:
+    """Calls in threads: as many lanes as threads call at once."""
+
+    def __init__(self, connection: Connection, keys: QueueKeys, tell: Tell) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._tell = tell
+        self._driver: SyncDriver | None = None
+        self._hands: deque[_Hand[SyncLink]] = deque()
+        _backends.add(self)
+
+    @property
+    def driver(self) -> SyncDriver:
+        if self._driver is None:
+            self._driver = self._connection.sync_driver(
+                self._keys.name, self._keys.prefix, self._tell
+            )
+        return self._driver
+
+    def call(self, make: Callable[[Lane], Command[R]]) -> R:
+        """Make a command in a lane and send it until it is answered."""
+        driver = self._driver or self.driver
+        try:
+            hand = self._hands.pop()
+        except IndexError:
+            hand = _Hand(driver.link())
+        lane = hand.lane
+        number = lane.number
+        try:
+            command = make(lane)
+        except BaseException:
+            # Nothing has left: the lane is as good as before, unless a number was taken.
+            if lane.number == number:
+                self._hands.append(hand)
+            raise
+        try:
+            reply = driver.execute(command, hand.link)
+        except BaseException:
+            hand.link.drop()
+            raise
+        if not driver.keep:
+            hand.link.release()
+        if not lane.worn:
+            self._hands.append(hand)
+        return reply
+
+    def wait(self, bell: bytes, seconds: float) -> None:
+        """Until this bell rings, ``seconds`` at most."""
+        link = self.driver.link()
+        try:
+            self.driver.wait(link, bell, seconds, None)
+        finally:
+            link.drop()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        while self._hands:
+            self._hands.pop().link.release()
+
+    def after_fork(self) -> None:
+        """In the child: the parent's lanes and connections are not ours."""
+        self._hands = deque()
+        self._driver = None
+
+
+class AsyncBackend:
+    """Calls in tasks of one event loop."""
+
+    def __init__(self, connection: Connection, keys: QueueKeys, tell: Tell) -> None:
+        self.driver: AsyncDriver = connection.async_driver(keys.name, keys.prefix, tell)
+        self._hands: deque[_Hand[AsyncLink]] = deque()
+        self._free = asyncio.Semaphore(MAX_ASYNC_LANES)
+
+    async def call(self, make: Callable[[Lane], Command[R]]) -> R:
+        """Make a command in a lane and send it until it is answered."""
+        async with self._free:
+            hand = self._hands.pop() if self._hands else _Hand(self.driver.link())
+            lane = hand.lane
+            number = lane.number
+            try:
+                command = make(lane)
+            except BaseException:
+                if lane.number == number:
+                    self._hands.append(hand)
+                raise
+            try:
+                reply = await self.driver.execute(command, hand.link)
+            except BaseException:
+                await hand.link.drop()
+                raise
+            if not self.driver.keep:
+                await hand.link.release()
+            if not lane.worn:
+                self._hands.append(hand)
+            return reply
+
+    async def wait(self, bell: bytes, seconds: float) -> None:
+        """Until this bell rings, ``seconds`` at most."""
+        link = self.driver.link()
+        try:
+            await self.driver.wait(link, bell, seconds, None)
+        finally:
+            await link.drop()
+
+    async def aclose(self) -> None:
+        """Give the connections back."""
+        while self._hands:
+            await self._hands.pop().link.release()
+
+
+_backends: weakref.WeakSet[SyncBackend] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for backend in list(_backends):
+        backend.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,452 @@
+"""The calls that go to Redis: a script with its keys and arguments, and how its reply is read.
+
+Each function here is the one place where a script's KEYS and ARGV are put in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, NamedTuple, TypeVar, cast
+
+from . import scripts
+from .keys import QueueKeys
+from .results import State
+from .scripts import Script
+
+R = TypeVar("R", covariant=True)
+
+Arg = bytes | str | int
+
+__all__ = [
+    "Command",
+    "CycleReply",
+    "DeadEntry",
+    "PublishReply",
+    "PurgeReply",
+    "ReapReply",
+    "RedriveReply",
+    "StatsReply",
+    "Verdict",
+]
+
+
+@dataclass(slots=True)
+class Command(Generic[R]):
+    """One call of a script.
+
+    ``full_at`` is the position of the argument that lets the script pass when Redis is out of
+    memory; without one, such a refusal is the answer (``QueueFull``).
+    """
+
+    script: Script
+    keys: Sequence[bytes]
+    args: list[Arg]
+    parse: Callable[[object], R]
+    full_at: int | None = None
+
+
+# --- reading replies: what the scripts return is lists of bytes and integers
+
+
+def _items(reply: object) -> list[object]:
+    if not isinstance(reply, list):
+        raise ValueError("a script's reply is not a list")
+    return cast("list[object]", reply)
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int):
+        raise ValueError("a script's reply has no number where one belongs")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, bytes):
+        raise ValueError("a script's reply has no text where one belongs")
+    return value.decode()
+
+
+def _bytes(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise ValueError("a script's reply has no text where one belongs")
+    return value
+
+
+# --- publish
+
+
+class PublishReply(NamedTuple):
+    """``status`` is new, again, or old; ``answer`` as in ``publish.lua``."""
+
+    status: str
+    answer: str
+    lost: int
+
+
+def _publish_reply(reply: object) -> PublishReply:
+    status, answer, lost = _items(reply)
+    return PublishReply(_text(status), _text(answer), _integer(lost))
+
+
+def publish(
+    keys: QueueKeys,
+    lane_key: bytes,
+    n: int,
+    *,
+    window_ms: int,
+    delay_ms: int,
+    due_ms: int,
+    max_length: int,
+    overflow: str,
+    envelopes: Sequence[bytes],
+) -> Command[PublishReply]:
+    high, normal, low = keys.ready
+    return Command(
+        scripts.PUBLISH,
+        (
+            lane_key,
+            keys.stats,
+            keys.meta,
+            keys.bell,
+            high,
+            normal,
+            low,
+            keys.suspects,
+            keys.delayed,
+            keys.room,
+        ),
+        [n, keys.prefix, window_ms, delay_ms, due_ms, max_length, overflow, *envelopes],
+        _publish_reply,
+    )
+
+
+# --- cycle
+
+
+class Verdict(NamedTuple):
+    """What a consumer decided about a message; ``kind`` and ``a`` to ``c`` as in ``cycle.lua``."""
+
+    kind: Literal[b"a", b"r", b"R", b"d"]
+    field: bytes
+    a: Arg = b""
+    b: Arg = b""
+    c: Arg = b""
+
+
+class CycleReply(NamedTuple):
+    """``wait`` in seconds, ``None`` where nothing is known to come; else as in ``cycle.lua``."""
+
+    status: str
+    wait: float | None
+    stale: tuple[bytes, ...]
+    reaped: bool
+    lost: int
+    drain: bool
+    expired: tuple[bytes, ...]
+    envelopes: list[bytes]
+
+
+def _cycle_reply(reply: object) -> CycleReply:
+    status, wait, answer, lost, drain, expired, envelopes = _items(reply)
+    text = _bytes(answer)
+    reaped = text.startswith(b"!")
+    if reaped:
+        text = text[1:]
+    wait_ms = _integer(wait)
+    return CycleReply(
+        _text(status),
+        None if wait_ms < 0 else wait_ms / 1000,
+        tuple(text.split(b",")) if text else (),
+        reaped,
+        _integer(lost),
+        drain == 1,
+        tuple(_bytes(session) for session in _items(expired)),
+        # Unchecked on purpose: a batch of a thousand is not walked twice.
+        cast("list[bytes]", _items(envelopes)),
+    )
+
+
+def cycle(
+    keys: QueueKeys,
+    session: bytes,
+    n: int,
+    *,
+    lease_ms: int,
+    want: int,
+    held: int,
+    keep_dead: int,
+    keep_done: int,
+    closing: bool,
+    acks: Sequence[bytes],
+    verdicts: Sequence[Verdict],
+) -> Command[CycleReply]:
+    high, normal, low = keys.ready
+    args: list[Arg] = [
+        n,
+        session,
+        lease_ms,
+        want,
+        held,
+        keys.prefix,
+        keep_dead,
+        keep_done,
+        0,
+        1 if closing else 0,
+        len(acks),
+        *acks,
+    ]
+    for verdict in verdicts:
+        args.extend(verdict)
+    return Command(
+        scripts.CYCLE,
+        (
+            keys.lane(session),
+            keys.inflight(session),
+            keys.sessions,
+            keys.stats,
+            keys.meta,
+            keys.bell,
+            high,
+            normal,
+            low,
+            keys.suspects,
+            keys.delayed,
+            keys.dead,
+            keys.dead_ids,
+            keys.done,
+            keys.room,
+        ),
+        args,
+        _cycle_reply,
+        full_at=8,
+    )
+
+
+# --- leases
+
+
+class ReapReply(NamedTuple):
+    """``state`` is reaped, part, renewed, or gone."""
+
+    state: str
+    returned: tuple[str, ...]
+    buried: tuple[str, ...]
+
+
+def _reap_reply(reply: object) -> ReapReply:
+    state, returned, buried = _items(reply)
+    return ReapReply(
+        _text(state),
+        tuple(_text(item) for item in _items(returned)),
+        tuple(_text(item) for item in _items(buried)),
+    )
+
+
+def reap(
+    keys: QueueKeys, session: bytes, *, max_attempts: int, keep_dead: int
+) -> Command[ReapReply]:
+    return Command(
+        scripts.REAP,
+        (
+            keys.inflight(session),
+            keys.sessions,
+            keys.stats,
+            keys.meta,
+            keys.bell,
+            keys.suspects,
+            keys.dead,
+            keys.dead_ids,
+        ),
+        [session, max_attempts, keys.prefix, keep_dead, 0],
+        _reap_reply,
+        full_at=4,
+    )
+
+
+def renew(keys: QueueKeys, session: bytes, *, lease_ms: int) -> Command[bool]:
+    return Command(
+        scripts.RENEW,
+        (keys.sessions,),
+        [session, lease_ms, 0, keys.prefix],
+        lambda reply: reply == 1,
+        full_at=2,
+    )
+
+
+# --- administration
+
+
+def _status(reply: object) -> str:
+    return _text(_items(reply)[0])
+
+
+def control(keys: QueueKeys, lane_key: bytes, n: int, *, paused: bool) -> Command[str]:
+    return Command(
+        scripts.CONTROL, (lane_key, keys.meta, keys.bell), [n, 1 if paused else 0], _status
+    )
+
+
+class PurgeReply(NamedTuple):
+    status: str
+    deleted: int
+    left: int
+
+
+def _purge_reply(reply: object) -> PurgeReply:
+    status, deleted, left = _items(reply)
+    return PurgeReply(_text(status), _integer(deleted), _integer(left))
+
+
+def purge(keys: QueueKeys, lane_key: bytes, n: int, *, limit: int = 1000) -> Command[PurgeReply]:
+    high, normal, low = keys.ready
+    return Command(
+        scripts.PURGE,
+        (lane_key, high, normal, low, keys.suspects, keys.delayed, keys.bell),
+        [n, keys.prefix, limit],
+        _purge_reply,
+    )
+
+
+class RedriveReply(NamedTuple):
+    """``last`` is the stream id of the last letter looked at, ``-`` where there was none."""
+
+    redriven: int
+    seen: int
+    last: str
+    conflicts: tuple[tuple[str, str], ...]
+
+
+def _redrive_reply(reply: object) -> RedriveReply:
+    _, answer = _items(reply)
+    redriven, seen, last, conflicts = _text(answer).split(" ")
+    pairs = (pair.split("=") for pair in conflicts.split(",") if pair)
+    return RedriveReply(
+        int(redriven), int(seen), last, tuple((pair[0], pair[1]) for pair in pairs)
+    )
+
+
+def redrive(
+    keys: QueueKeys,
+    lane_key: bytes,
+    n: int,
+    *,
+    window_ms: int,
+    after: str = "-",
+    limit: int = 500,
+    ids: Sequence[str] = (),
+) -> Command[RedriveReply]:
+    high, normal, low = keys.ready
+    return Command(
+        scripts.REDRIVE,
+        (lane_key, high, normal, low, keys.dead, keys.dead_ids, keys.bell, keys.meta),
+        [n, keys.prefix, window_ms, after, limit, *ids],
+        _redrive_reply,
+    )
+
+
+def dead_purge(keys: QueueKeys, lane_key: bytes, n: int) -> Command[int]:
+    return Command(
+        scripts.DEAD_PURGE,
+        (lane_key, keys.dead, keys.dead_ids),
+        [n],
+        lambda reply: _integer(_items(reply)[1]),
+    )
+
+
+class DeadEntry(NamedTuple):
+    """One dead letter as it lies in the stream."""
+
+    at: str
+    envelope: bytes
+    reason: str
+    error: str | None
+    traceback: str | None
+
+
+def _dead_entries(reply: object) -> list[DeadEntry]:
+    entries: list[DeadEntry] = []
+    for item in _items(reply):
+        at, flat = _items(item)
+        pieces = [_bytes(piece) for piece in _items(flat)]
+        fields = dict(zip(pieces[::2], pieces[1::2], strict=True))
+        error, traceback = fields.get(b"x"), fields.get(b"t")
+        entries.append(
+            DeadEntry(
+                _text(at),
+                fields.get(b"e", b""),
+                fields.get(b"r", b"").decode("utf-8", "replace"),
+                None if error is None else error.decode("utf-8", "replace"),
+                None if traceback is None else traceback.decode("utf-8", "replace"),
+            )
+        )
+    return entries
+
+
+def dead_read(
+    keys: QueueKeys, *, message_id: str = "", after: str = "-", limit: int = 100
+) -> Command[list[DeadEntry]]:
+    return Command(
+        scripts.DEAD_READ, (keys.dead, keys.dead_ids), [message_id, after, limit], _dead_entries
+    )
+
+
+# --- looking
+
+
+class StatsReply(NamedTuple):
+    ready: int
+    delayed: int
+    in_flight: int
+    dead: int
+    done: int
+    oldest_ms: int
+    consumers: int
+    paused: bool
+    counters: dict[str, int]
+
+
+def _stats_reply(reply: object) -> StatsReply:
+    *numbers, paused, flat = _items(reply)
+    ready, delayed, in_flight, dead, done, oldest, consumers = (_integer(n) for n in numbers)
+    pieces = [_text(piece) for piece in _items(flat)]
+    counters = {name: int(value) for name, value in zip(pieces[::2], pieces[1::2], strict=True)}
+    return StatsReply(
+        ready, delayed, in_flight, dead, done, oldest, consumers, paused == 1, counters
+    )
+
+
+def stats(keys: QueueKeys) -> Command[StatsReply]:
+    high, normal, low = keys.ready
+    return Command(
+        scripts.STATS,
+        (
+            high,
+            normal,
+            low,
+            keys.suspects,
+            keys.delayed,
+            keys.sessions,
+            keys.dead,
+            keys.done,
+            keys.meta,
+            keys.stats,
+        ),
+        [keys.prefix],
+        _stats_reply,
+    )
+
+
+def _peek_reply(reply: object) -> list[tuple[bytes, ...]]:
+    return [tuple(_bytes(piece) for piece in _items(item)) for item in _items(reply)]
+
+
+def peek(keys: QueueKeys, *, state: State, limit: int) -> Command[list[tuple[bytes, ...]]]:
+    """Reply: an envelope each, and what ``peek.lua`` knows beside it."""
+    high, normal, low = keys.ready
+    return Command(
+        scripts.PEEK,
+        (high, normal, low, keys.suspects, keys.delayed, keys.sessions, keys.dead, keys.done),
+        [keys.prefix, state, limit],
+        _peek_reply,
+    )

@@ -1,0 +1,246 @@
+"""A consumer: what ``for``, ``async for``, and workers iterate over.
+
+The iterator of a bare loop is a class of its own, small enough that CPython drops it the moment
+the loop is left: its ``__del__`` then tells how (see ``leaving.py``), records the verdict on the
+message in hand, and lets the keeper send it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from typing_extensions import Self
+
+from . import signals
+from .async_session import AsyncSession
+from .leaving import current_frame, left_by_break
+from .message import Message
+from .session import Session
+from .sync_session import SyncSession
+
+T = TypeVar("T")
+
+__all__ = ["Consumer"]
+
+
+class Consumer(Generic[T]):
+    """Consumes a queue: iterate over it, in ``for`` or in ``async for``.
+
+    Each loop over it is a session of its own in Redis. As a context manager it also sees the
+    exception that leaves a loop, so that a failed message keeps its traceback, and it has said
+    goodbye to Redis when its block ends.
+
+    Example:
+        >>> from typed_rmq import Queue
+        >>> numbers = Queue[int]("doc-consumer")
+        >>> _ = numbers.publish_many([1, 2, 3])
+        >>> with numbers.consume(until_empty=True) as consumer:
+        ...     for msg in consumer:
+        ...         print(msg.payload)
+        1
+        2
+        3
+    """
+
+    def __init__(
+        self,
+        open_sync: Callable[[], SyncSession[T]],
+        open_async: Callable[[], AsyncSession[T]],
+        *,
+        stop_on_signals: bool,
+    ) -> None:
+        self._open_sync = open_sync
+        self._open_async = open_async
+        self._stop_on_signals = stop_on_signals
+        self._stopped = False
+        self._managed = False
+        self._sync: weakref.WeakSet[SyncSession[T]] = weakref.WeakSet()
+        self._async: weakref.WeakSet[AsyncSession[T]] = weakref.WeakSet()
+
+    # --- sessions
+
+    def sync_session(self) -> SyncSession[T]:
+        """A new session, already stopped where the consumer is."""
+        session = self._open_sync()
+        self._sync.add(session)
+        if self._stopped:
+            session.stop()
+        if self._stop_on_signals:
+            signals.watch(session)
+        return session
+
+    def async_session(self) -> AsyncSession[T]:
+        """A new session of the running event loop."""
+        session = self._open_async()
+        self._async.add(session)
+        if self._stopped:
+            session.stop()
+        if self._stop_on_signals:
+            signals.watch(session)
+        return session
+
+    def stop(self) -> None:
+        """End its loops after the message in hand; from any thread or signal handler."""
+        self._stopped = True
+        for session in (*self._sync, *self._async):
+            session.stop()
+
+    # --- loops
+
+    def __iter__(self) -> Iterator[Message[T]]:
+        return _Loop(self.sync_session(), managed=self._managed)
+
+    def __aiter__(self) -> AsyncIterator[Message[T]]:
+        return _AsyncLoop(self.async_session(), managed=self._managed)
+
+    # --- context managers
+
+    def __enter__(self) -> Self:
+        self._managed = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for session in list(self._sync):
+            _judge(session, error)
+            session.close()
+            signals.unwatch(session)
+
+    async def __aenter__(self) -> Self:
+        self._managed = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for session in list(self._async):
+            _judge(session, error)
+            await session.aclose()
+            signals.unwatch(session)
+
+
+def _judge(session: Session[T], error: BaseException | None) -> None:
+    """The verdict on what is still in hand when the context of its loop is left."""
+    for envelope in session.core.in_hand():
+        if not session.is_held(envelope):
+            continue
+        if error is None or isinstance(error, Exception):
+            session.fail(envelope, error)
+        else:
+            session.release(envelope)
+
+
+def _left(
+    session: SyncSession[T] | AsyncSession[T],
+    message: Message[T] | None,
+    *,
+    normally: bool,
+    managed: bool,
+) -> None:
+    """A loop was left, with this message in hand."""
+    if message is not None and message.held:
+        if normally:
+            message.ack()
+        elif session.was_interrupted:
+            message.release()
+        elif not managed:
+            session.left_by_exception(message.envelope)
+    if managed:
+        # The context manager around the loop sees the exception, decides, and closes.
+        session.park()
+    else:
+        signals.unwatch(session)
+        session.leave()
+
+
+class _Loop(Generic[T]):
+    """The iterator of one ``for`` loop."""
+
+    __slots__ = ("__weakref__", "_frame", "_managed", "_message", "_session", "_take")
+
+    def __init__(self, session: SyncSession[T], *, managed: bool) -> None:
+        self._session = session
+        self._take = session.take
+        self._managed = managed
+        self._message: Message[T] | None = None
+        self._frame = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Message[T]:
+        previous = self._message
+        if previous is not None:
+            self._session.done(previous.envelope)
+        elif not self._frame:
+            self._frame = current_frame(1)
+        message = self._message = self._take()
+        if message is None:
+            self._end()
+            raise StopIteration
+        return message
+
+    def _end(self) -> None:
+        signals.unwatch(self._session)
+        self._session.close()
+
+    def __del__(self) -> None:
+        session = self._session
+        if not session.closed:
+            normally = left_by_break(1, self._frame)
+            _left(session, self._message, normally=normally, managed=self._managed)
+
+
+class _AsyncLoop(Generic[T]):
+    """The iterator of one ``async for`` loop."""
+
+    __slots__ = ("__weakref__", "_frame", "_managed", "_message", "_session", "_take_now")
+
+    def __init__(self, session: AsyncSession[T], *, managed: bool) -> None:
+        self._session = session
+        self._take_now = session.take_now
+        self._managed = managed
+        self._message: Message[T] | None = None
+        self._frame = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Coroutine[object, object, Message[T]]:
+        previous = self._message
+        if previous is not None:
+            self._session.done(previous.envelope)
+        elif not self._frame:
+            self._frame = current_frame(1)
+        message = self._message = self._take_now()
+        if message is not None:
+            return _ready(message)
+        return self._next()
+
+    async def _next(self) -> Message[T]:
+        message = self._message = await self._session.take()
+        if message is None:
+            signals.unwatch(self._session)
+            await self._session.aclose()
+            raise StopAsyncIteration
+        return message
+
+    def __del__(self) -> None:
+        session = self._session
+        if not session.closed:
+            normally = left_by_break(1, self._frame)
+            _left(session, self._message, normally=normally, managed=self._managed)
+
+
+async def _ready(message: Message[T]) -> Message[T]:
+    return message

@@ -1,0 +1,561 @@
+"""What a consumer does next, decided without a clock, a thread, or a socket.
+
+One core belongs to one run of a loop: one session in Redis. A shell (sync or async) drives it:
+
+* ``take(now)`` hands out a message that was fetched already.
+* ``next(now)`` says what to do when there is none: a ``Cycle`` to send, a ``Wait``, a ``Drain``,
+  a ``Reap``, or ``Stop``. After a ``Cycle`` the shell calls ``on_reply``.
+* Verdicts are recorded by whoever holds a message, from any thread: recording is one
+  ``dict.pop`` and one ``deque.append``, each atomic, so it takes no lock. All else is called by
+  one caller at a time.
+
+The rules it keeps (their numbers are those of ``docs/protocol.md``):
+
+1. A call that got no answer is repeated unchanged before anything else is sent.
+2. After having been reaped, the session's name is never used again.
+6. A suspect is alone: nothing else is claimed while it is held, and it is claimed only with
+   empty hands.
+7. A session is reaped only after it was seen expired twice on one connection, a grace apart.
+9. It waits only right after a call that found nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, NoReturn, TypeVar
+
+from . import wire
+from .commands import CycleReply, Verdict
+from .errors import AlreadySettled, LeaseLost, TypedRMQError
+from .message import Message, Owner
+from .prefetch import MAX_BATCH, Prefetch
+
+T = TypeVar("T")
+
+__all__ = ["ConsumerCore", "Cycle", "Drain", "Plan", "Reap", "Step", "Stop", "Wait"]
+
+MAX_WAIT: Final = 15.0
+"""Seconds: a lost ring or a dead connection delays nobody longer than this."""
+
+MIN_WAIT: Final = 0.002
+"""Seconds: Redis takes zero for 'for ever'."""
+
+HAND_BACK: Final = 1.0
+"""Seconds after which a batch that is stuck behind a slow message is given back to others."""
+
+_FIELD = wire.FIELD
+_HEAD = wire.HEAD
+_DIGEST = wire.DIGEST
+_MODES = wire.MODES
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a loop consumes; durations in seconds, a limit of ``None`` is none."""
+
+    queue: str
+    lease: float
+    prefetch: int | Literal["auto"] = "auto"
+    ack_linger: float = 0.005
+    until_empty: bool = False
+    idle_timeout: float | None = None
+    max_messages: int | None = None
+    keep_done: int = 0
+
+    @property
+    def grace(self) -> float:
+        """Between seeing a session expired and reaping it."""
+        return min(1.0, self.lease / 20)
+
+    @property
+    def lease_in_redis(self) -> float:
+        """Shorter than promised, so that a crash is recovered from within the lease."""
+        return self.lease - 2 * self.grace
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """Send this call and pass its reply to ``on_reply``."""
+
+    n: int
+    session: bytes
+    want: int
+    held: int
+    acks: tuple[bytes, ...]
+    verdicts: tuple[Verdict, ...]
+    closing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for the bell, ``seconds`` at most; then send ``then`` in the same breath, if given.
+
+    ``then`` is given where nothing is held: no verdict can come up meanwhile, so the lane is free
+    to hold a call that Redis answers as soon as the bell rings.
+    """
+
+    seconds: float
+    then: Cycle | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Wait, without Redis, until a message in hand is settled: a suspect must be alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reap:
+    """Give back what this crashed session held."""
+
+    session: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """There is nothing more to hand out."""
+
+
+Step = Cycle | Wait | Drain | Reap | Stop
+
+
+class Report:
+    """What the shell tells the observers; the default tells nobody."""
+
+    def claimed(self, envelopes: list[bytes]) -> None: ...
+
+    def settled(self, request: Cycle, stale: tuple[bytes, ...]) -> None: ...
+
+    def lease_lost(self, fields: list[bytes]) -> None: ...
+
+    def data_loss(self, lost: int) -> None: ...
+
+    def undecodable(self, envelope: bytes, reason: str) -> None: ...
+
+
+class ConsumerCore(Generic[T]):
+    """The state of one consuming session. See the module's text for how it is driven."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        decode: Callable[[bytes], T],
+        owner: Owner,
+        report: Report,
+        *,
+        clock: Callable[[], float],
+        token: Callable[[], bytes] = wire.random_token,
+    ) -> None:
+        self.plan = plan
+        # Only for the durations in the log of completions: decisions get their `now` handed in.
+        self._clock = clock
+        self.prefetch = Prefetch(plan.prefetch)
+        self._decode = decode
+        self._owner = owner
+        self._report = report
+        self._token = token
+        self.message_type: type[Message[T]] = Message
+        self.session: bytes | None = None
+        self.stopping = False
+        self.lease_until = 0.0
+        self.renewed_at = 0.0
+        self._answered = 0
+        self._open: Cycle | None = None
+        self._sent_at = 0.0
+        self._buffer: deque[bytes] = deque()
+        self._hands: dict[bytes, tuple[bytes, float]] = {}
+        self._acks: deque[bytes] = deque()
+        self._verdicts: deque[Verdict] = deque()
+        self._lost: set[bytes] = set()
+        self._plain_acks = plan.keep_done == 0
+        self._suspect: bytes | None = None
+        self._delivered = 0
+        self._batch_at = 0.0
+        self._empty = False
+        self._drain = False
+        self._wait: float | None = None
+        self._idle_since: float | None = None
+        self._expired: dict[bytes, float] = {}
+        self._to_reap: deque[bytes] = deque()
+
+    # --- handing out
+
+    def take(self, now: float) -> Message[T] | None:
+        """The next message that was fetched already, if there is one and the lease holds."""
+        while self._buffer:
+            if now > self.lease_until:
+                # Others may own these by now. Giving them back is right in either case.
+                self.give_back()
+                return None
+            try:
+                envelope = self._buffer.popleft()
+            except IndexError:  # another thread was faster
+                return None
+            field = envelope[_FIELD]
+            try:
+                message = self.message_type(self._decode(envelope), envelope, self._owner)
+            except Exception as error:
+                self._bury(envelope, error)
+                continue
+            if envelope[15] == 0x73:
+                self._suspect = field
+            if envelope[16] in b"dD":
+                # Such an ack must free the dedup key, so Redis has to look at the envelope.
+                self._plain_acks = False
+            self._hands[field] = (envelope, now)
+            self._delivered += 1
+            return message
+        return None
+
+    def _bury(self, envelope: bytes, error: Exception) -> None:
+        """What cannot be decoded never reaches the handler, and never stops the loop."""
+        reason = str(error) or type(error).__name__
+        self._report.undecodable(envelope, reason)
+        self._verdicts.append(Verdict(b"d", envelope[_FIELD], reason))
+
+    # --- deciding
+
+    def next(self, now: float) -> Step:
+        """What to do, now that ``take`` had nothing."""
+        if self._open is not None:
+            return self._open
+        if self.stopping or self._reached_limit():
+            return Stop()
+        if self._to_reap:
+            return Reap(self._to_reap.popleft())
+        if self._must_drain():
+            return Drain()
+        if not self._empty:
+            self._adapt(now)
+            return self._begin(now, self._want())
+        if self.plan.until_empty:
+            return Stop()
+        left = self._idle_left(now)
+        if left is not None and left <= 0:
+            return Stop()
+        self._empty = False
+        seconds = self._wait_seconds(now, left)
+        if self._held():
+            return Wait(seconds, None)
+        return Wait(seconds, self._begin(now, self._want()))
+
+    def _reached_limit(self) -> bool:
+        limit = self.plan.max_messages
+        return limit is not None and self._delivered >= limit
+
+    def _must_drain(self) -> bool:
+        """Whether a suspect is in hand, or waits for hands that are not empty yet."""
+        if self._suspect is not None:
+            if self._suspect in self._hands:
+                return True
+            self._suspect = None
+        return self._drain and bool(self._hands)
+
+    def _adapt(self, now: float) -> None:
+        if self._batch_at:
+            self.prefetch.handled(now - self._batch_at)
+            self._batch_at = 0.0
+
+    def _want(self) -> int:
+        want = min(self.prefetch.size, MAX_BATCH - self._held())
+        if self.plan.max_messages is not None:
+            want = min(want, self.plan.max_messages - self._delivered)
+        return max(want, 0)
+
+    def _held(self) -> int:
+        return len(self._buffer) + len(self._hands) + len(self._acks) + len(self._verdicts)
+
+    def _idle_left(self, now: float) -> float | None:
+        if self.plan.idle_timeout is None or self._idle_since is None:
+            return None
+        return self.plan.idle_timeout - (now - self._idle_since)
+
+    def _wait_seconds(self, now: float, idle_left: float | None) -> float:
+        bounds = [self.plan.lease / 3, MAX_WAIT]
+        if self._wait is not None:
+            bounds.append(self._wait)
+        if idle_left is not None:
+            bounds.append(idle_left)
+        if self._expired:
+            bounds.append(min(self._expired.values()) + self.plan.grace - now)
+        return max(MIN_WAIT, min(bounds))
+
+    def skip_wait(self, wait: Wait) -> None:
+        """This wait is not done: its call has not left, and held no verdict."""
+        if wait.then is not None and self._open is wait.then:
+            self._open = None
+
+    def disown(self) -> None:
+        """After a fork: all of this is the parent's."""
+        self.stopping = True
+        self.session = None
+        self._open = None
+        for held in (self._buffer, self._hands, self._acks, self._verdicts):
+            held.clear()
+
+    def begin(self, now: float, *, closing: bool = False) -> Cycle | None:
+        """A call that claims nothing: sends verdicts, renews, or ends the session.
+
+        ``None`` where nothing is there to send to: no session was begun. A call without an answer
+        comes first, whatever was asked for.
+        """
+        if self._open is not None:
+            return self._open
+        if self.session is None:
+            return None
+        return self._begin(now, 0, closing=closing)
+
+    def _begin(self, now: float, want: int, *, closing: bool = False) -> Cycle:
+        if self.session is None:
+            self.session = self._token()
+            self._answered = 0
+        # Counted before the verdicts are taken out: this is what Redis holds for the session.
+        held = self._held()
+        acks = tuple(_drained(self._acks))
+        request = Cycle(
+            n=self._answered + 1,
+            session=self.session,
+            want=want,
+            held=held,
+            acks=acks,
+            verdicts=tuple(_drained(self._verdicts)),
+            closing=closing,
+        )
+        self._open = request
+        self._sent_at = now
+        return request
+
+    # --- learning
+
+    def on_reply(self, request: Cycle, reply: CycleReply, now: float) -> None:
+        """Redis's answer to the open request."""
+        if self._open is not request:
+            return
+        self._open = None
+        self._answered = request.n
+        if reply.status == "old":
+            # Only a lane that somebody else moved on can answer so: start afresh.
+            self._abandon_session()
+            return
+        self._report.settled(request, reply.stale)
+        self._remember_lost(reply.stale)
+        if reply.reaped:
+            self._abandon_session()
+            return
+        self._held_lease(self._sent_at, now)
+        if reply.status == "new":
+            fresh = reply.envelopes
+        else:
+            fresh = self._resynchronize(reply)
+        if fresh:
+            self._buffer.extend(fresh)
+            self._batch_at = now
+            self._idle_since = None
+            self._report.claimed(fresh)
+        elif request.want and reply.status == "new":
+            self._empty = True
+            if self._idle_since is None:
+                self._idle_since = now
+        self._drain = reply.drain
+        self._wait = reply.wait
+        self._note_expired(reply.expired, now)
+        if request.closing:
+            self.session = None
+
+    def _resynchronize(self, reply: CycleReply) -> list[bytes]:
+        """After a repeated or a lost call, Redis's view of what this session holds counts."""
+        theirs = {envelope[_FIELD]: envelope for envelope in reply.envelopes}
+        mine = {envelope[_FIELD] for envelope in self._buffer}
+        mine.update(list(self._hands))
+        mine.update(list(self._acks))
+        mine.update(verdict.field for verdict in list(self._verdicts))
+        if reply.status == "lost":
+            self._report.data_loss(reply.lost)
+            self._forget([field for field in mine if field not in theirs])
+        return [envelope for field, envelope in theirs.items() if field not in mine]
+
+    def _forget(self, gone: list[bytes]) -> None:
+        """These are no longer ours, so nothing more is done about them."""
+        fields = set(gone)
+        if not fields:
+            return
+        self._remember_lost(fields)
+        for field in fields:
+            self._hands.pop(field, None)
+        kept = [e for e in _drained(self._buffer) if e[_FIELD] not in fields]
+        self._buffer.extend(kept)
+        self._report.lease_lost(sorted(fields))
+
+    def _remember_lost(self, fields: Iterable[bytes]) -> None:
+        if len(self._lost) > 10 * MAX_BATCH:
+            # Whoever still asks about these gets AlreadySettled in place of LeaseLost.
+            self._lost.clear()
+        self._lost.update(fields)
+
+    def _abandon_session(self) -> None:
+        """The session was reaped: what it held belongs to others."""
+        self.session = None
+        self._answered = 0
+        self.lease_until = 0.0
+        self._empty = False
+        fields = [envelope[_FIELD] for envelope in _drained(self._buffer)]
+        fields.extend(list(self._hands))
+        self._forget(fields)
+
+    def _held_lease(self, sent_at: float, now: float) -> None:
+        # Redis renewed it at some time between: the lease counts from the earliest, the next
+        # renewal from the latest, as a call behind a long wait may have been sent long ago.
+        self.renewed_at = now
+        self.lease_until = sent_at + self.plan.lease_in_redis
+
+    def _note_expired(self, expired: tuple[bytes, ...], now: float) -> None:
+        seen = {session: self._expired.get(session, now) for session in expired}
+        for session, since in list(seen.items()):
+            if now - since >= self.plan.grace:
+                self._to_reap.append(session)
+                del seen[session]
+        self._expired = seen
+
+    def on_renewed(self, session: bytes, sent_at: float, now: float, *, alive: bool) -> None:
+        """The answer to a renewal beside the lane."""
+        if session != self.session:
+            return
+        if alive:
+            self._held_lease(sent_at, now)
+        else:
+            self.lease_until = 0.0
+
+    def on_reconnect(self) -> None:
+        """After an outage everybody's lease has run out: let their owners come back first."""
+        self._expired.clear()
+        self._to_reap.clear()
+
+    # --- verdicts, from any thread
+
+    def ack(self, envelope: bytes) -> None:
+        field = envelope[_FIELD]
+        since = self._pop(field)
+        if self._plain_acks:
+            self._acks.append(field)
+        else:
+            duration = max(0, round((self._clock() - since) * 1000))
+            self._verdicts.append(Verdict(b"a", field, duration))
+
+    def verdict(self, envelope: bytes, verdict: Verdict) -> None:
+        """Any verdict but an ack."""
+        self._pop(verdict.field)
+        self._verdicts.append(verdict)
+
+    def _pop(self, field: bytes) -> float:
+        held = self._hands.pop(field, None)
+        if held is None:
+            self._raise_settled(field)
+        return held[1]
+
+    def check_held(self, envelope: bytes) -> None:
+        """``AlreadySettled`` or ``LeaseLost`` for a message that is not in hand."""
+        field = envelope[_FIELD]
+        if field not in self._hands:
+            self._raise_settled(field)
+
+    def _raise_settled(self, field: bytes) -> NoReturn:
+        message_id = field[:24].decode("ascii", "replace")
+        if field in self._lost:
+            raise LeaseLost(
+                f"message {message_id} of queue {self.plan.queue!r} belongs to another consumer "
+                "by now: this verdict has no effect",
+                queue=self.plan.queue,
+                message_id=message_id,
+            )
+        raise AlreadySettled(
+            f"message {message_id} of queue {self.plan.queue!r} has a verdict already",
+            queue=self.plan.queue,
+            message_id=message_id,
+        )
+
+    def is_held(self, envelope: bytes) -> bool:
+        return envelope[_FIELD] in self._hands
+
+    def is_lost(self, envelope: bytes, now: float) -> bool:
+        field = envelope[_FIELD]
+        return field in self._lost or (field in self._hands and now > self.lease_until)
+
+    def check_sent(self, envelope: bytes) -> bool:
+        """Whether Redis has answered this message's verdict; ``LeaseLost`` if it was too late."""
+        field = envelope[_FIELD]
+        message_id = field[:24].decode("ascii", "replace")
+        if field in self._lost:
+            raise LeaseLost(
+                f"message {message_id} of queue {self.plan.queue!r} belonged to another consumer "
+                "when its verdict arrived: the verdict had no effect",
+                queue=self.plan.queue,
+                message_id=message_id,
+            )
+        if field in self._hands:
+            raise TypedRMQError(
+                f"message {message_id} of queue {self.plan.queue!r} has no verdict yet: call "
+                "ack(), retry(), reject(), or release() before settle()",
+                queue=self.plan.queue,
+                message_id=message_id,
+            )
+        waiting = field in self._acks or any(v.field == field for v in list(self._verdicts))
+        sent = self._open
+        return not waiting and not (
+            sent is not None and (field in sent.acks or any(v.field == field for v in sent.verdicts))
+        )
+
+    def in_hand(self) -> list[bytes]:
+        """The envelopes of all messages that were handed out and have no verdict."""
+        return [envelope for envelope, _ in list(self._hands.values())]
+
+    def give_back(self) -> None:
+        """Release what was fetched and not started: at once, uncounted, in its order."""
+        for envelope in _drained(self._buffer):
+            self._verdicts.append(Verdict(b"R", envelope[_FIELD]))
+        self._batch_at = 0.0
+
+    # --- chores while a message is in hand
+
+    @property
+    def busy(self) -> bool:
+        """Whether a lease must be kept, or a verdict waits to be sent."""
+        return bool(self._hands or self._buffer or self._acks or self._verdicts or self._open)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a verdict waits to be sent."""
+        return bool(self._acks or self._verdicts)
+
+    @property
+    def holding(self) -> bool:
+        """Whether messages are in somebody's hands or fetched."""
+        return bool(self._hands or self._buffer)
+
+    def renewal_due(self) -> float:
+        """When the lease wants to be renewed."""
+        return self.renewed_at + self.plan.lease / 3
+
+    def hand_back_due(self) -> float | None:
+        """When a batch has been waiting so long behind one message that others should have it."""
+        if self._buffer and self._batch_at:
+            return self._batch_at + HAND_BACK
+        return None
+
+    def hand_back(self) -> None:
+        self.give_back()
+        self.prefetch.stuck()
+
+
+Item = TypeVar("Item")
+
+
+def _drained(items: deque[Item]) -> Iterable[Item]:
+    """Everything in the deque, emptying it; others may append at the same time."""
+    taken: list[Item] = []
+    try:
+        for _ in range(len(items)):
+            taken.append(items.popleft())
+    except IndexError:
+        pass
+    return taken

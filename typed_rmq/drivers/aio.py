@@ -1,0 +1,315 @@
+"""The async driver: ``sync.py`` with awaits; what differs is how a wait is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio import connection as aio_connection
+
+from ..commands import Command
+from .failures import RETRIABLE, Attempts, Resend
+from .packing import pack_command, pack_wait
+from .sync import WAIT_MARGIN, Interrupted
+
+R = TypeVar("R")
+
+__all__ = ["AsyncClusterSource", "AsyncDriver", "AsyncLink", "AsyncPoolSource", "AsyncSource"]
+
+CALL_TIMEOUT = 5.0
+"""Seconds without a reply before a connection counts as dead."""
+
+
+class AsyncSource(Protocol):
+    """Where connections come from."""
+
+    async def acquire(
+        self, ask: tuple[str, int] | None = None
+    ) -> aio_connection.AbstractConnection: ...
+
+    async def release(self, connection: aio_connection.AbstractConnection) -> None: ...
+
+    async def refresh(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class AsyncPoolSource:
+    """One server, or what Sentinel says is the master: the pool knows."""
+
+    def __init__(self, pool: redis.asyncio.ConnectionPool, *, owned: bool) -> None:
+        self._pool = pool
+        self._owned = owned
+
+    async def acquire(
+        self, ask: tuple[str, int] | None = None
+    ) -> aio_connection.AbstractConnection:
+        del ask
+        return await self._pool.get_connection()
+
+    async def release(self, connection: aio_connection.AbstractConnection) -> None:
+        await self._pool.release(connection)
+
+    async def refresh(self) -> None:
+        """Nothing to look up: a new connection asks anew."""
+
+    async def aclose(self) -> None:
+        if self._owned:
+            await self._pool.disconnect()
+
+
+class AsyncClusterSource:
+    """The node that serves a queue's slot. One source serves one queue, as it is one slot."""
+
+    def __init__(self, client: redis.asyncio.RedisCluster, key: bytes, *, owned: bool) -> None:
+        self._client = client
+        self._key = key
+        self._owned = owned
+        self._nodes: dict[
+            aio_connection.AbstractConnection, redis.asyncio.cluster.ClusterNode
+        ] = {}
+
+    async def acquire(
+        self, ask: tuple[str, int] | None = None
+    ) -> aio_connection.AbstractConnection:
+        await self._client.initialize()
+        if ask is None:
+            node = self._client.get_node_from_key(self._key)
+        else:
+            node = self._client.get_node(host=ask[0], port=ask[1])
+        if node is None:
+            raise exceptions.ConnectionError("no node of the cluster serves the queue's slot")
+        connection = node.acquire_connection()
+        self._nodes[connection] = node
+        await connection.connect()
+        return connection
+
+    async def release(self, connection: aio_connection.AbstractConnection) -> None:
+        node = self._nodes.pop(connection, None)
+        if node is not None:
+            node.release(connection)
+
+    async def refresh(self) -> None:
+        await self._client.nodes_manager.initialize()
+
+    async def aclose(self) -> None:
+        if self._owned:
+            await self._client.aclose()
+
+
+class AsyncLink:
+    """One connection, held by one lane at a time."""
+
+    def __init__(self, source: AsyncSource) -> None:
+        self._source = source
+        self._connection: aio_connection.AbstractConnection | None = None
+        self._asking = False
+        self._waiting: asyncio.Timeout | None = None
+        self._interrupted = False
+        self.generation = 0
+
+    async def _connected(self) -> aio_connection.AbstractConnection:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = await self._source.acquire()
+            self.generation += 1
+        return connection
+
+    async def call(self, data: bytes) -> object:
+        """Send one command and return its reply."""
+        try:
+            connection = self._connection or await self._connected()
+            async with asyncio.timeout(CALL_TIMEOUT):
+                if self._asking:
+                    self._asking = False
+                    await connection.send_packed_command([b"*1\r\n$6\r\nASKING\r\n"])
+                    await connection.read_response(disable_decoding=True, timeout=math.inf)
+                await connection.send_packed_command([data])
+                return await connection.read_response(disable_decoding=True, timeout=math.inf)
+        except exceptions.ResponseError:
+            raise  # an answer: the connection is fine
+        except TimeoutError:
+            await self.drop()
+            raise exceptions.TimeoutError(f"no reply within {CALL_TIMEOUT:g} s") from None
+        except BaseException:
+            # A reply may still be on its way: nobody may read it in place of his own.
+            await self.drop()
+            raise
+
+    async def wait(self, bell: bytes, seconds: float, data: bytes | None) -> object:
+        """Block until the bell rings or the time is over; then the reply to ``data``, if given.
+
+        See ``SyncLink.wait``. Raises ``Interrupted`` when ``interrupt`` was called.
+        """
+        try:
+            async with asyncio.timeout(seconds + WAIT_MARGIN) as self._waiting:
+                if self._interrupted:
+                    raise Interrupted
+                connection = await self._connected()
+                commands = [pack_wait(bell, seconds)]
+                if data is not None:
+                    commands.append(data)
+                await connection.send_packed_command(commands)
+                failure: exceptions.ResponseError | None = None
+                try:
+                    await connection.read_response(disable_decoding=True, timeout=math.inf)
+                except exceptions.ResponseError as error:
+                    failure = error
+                reply: object = None
+                if data is not None:
+                    reply = await connection.read_response(
+                        disable_decoding=True, timeout=math.inf
+                    )
+                if failure is not None:
+                    raise failure
+                return reply
+        except exceptions.ResponseError:
+            raise
+        except TimeoutError:
+            await self.drop()
+            if self._interrupted:
+                raise Interrupted from None
+            raise exceptions.TimeoutError("no reply after a wait") from None
+        except BaseException:
+            await self.drop()
+            raise
+        finally:
+            self._waiting = None
+
+    def interrupt(self) -> None:
+        """End the wait that goes on, or the next one; in the loop's own thread."""
+        self._interrupted = True
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    async def redirect(self, resend: Resend) -> None:
+        """Follow what an error said about where to go."""
+        if resend.moved or resend.reconnect or resend.ask is not None:
+            await self.drop()
+        if resend.moved:
+            await self._source.refresh()
+        if resend.ask is not None:
+            self._connection = await self._source.acquire(resend.ask)
+            self._asking = True
+
+    async def drop(self) -> None:
+        """Throw the connection away; the next call makes a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                await connection.disconnect(nowait=True)
+            finally:
+                await self._source.release(connection)
+
+    async def release(self) -> None:
+        """Give the connection back, as it is."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._source.release(connection)
+
+    def forget(self) -> None:
+        """After a fork: the parent's connection is not ours to touch."""
+        self._connection = None
+
+
+class AsyncDriver:
+    """``SyncDriver`` for one event loop."""
+
+    def __init__(
+        self,
+        source: AsyncSource,
+        queue: str,
+        budget: float,
+        *,
+        keep: bool,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._source = source
+        self._queue = queue
+        self._budget = budget
+        self._tell = tell
+        self.keep = keep
+
+    def link(self) -> AsyncLink:
+        return AsyncLink(self._source)
+
+    async def execute(
+        self,
+        command: Command[R],
+        link: AsyncLink,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+        budget: float | None = None,
+    ) -> R:
+        """The command's parsed reply, or the error that the user must see."""
+        try:
+            return command.parse(await link.call(pack_command(command)))
+        except RETRIABLE as error:
+            return await self._persist(command, link, error, stopping, budget)
+
+    async def _persist(
+        self,
+        command: Command[R],
+        link: AsyncLink,
+        error: Exception,
+        stopping: Callable[[], bool],
+        budget: float | None,
+    ) -> R:
+        attempts = Attempts(
+            self._queue, self._budget if budget is None else budget, self._tell
+        )
+        source = filled = False
+        while True:
+            resend = attempts.after(
+                error,
+                time.monotonic(),
+                can_fill=command.full_at is not None and not filled,
+            )
+            if resend.full and command.full_at is not None:
+                command.args[command.full_at] = 1
+                filled = True
+            source = source or resend.source
+            if resend.delay:
+                await asyncio.sleep(resend.delay)
+                if stopping():
+                    attempts.hurry(time.monotonic())
+            try:
+                await link.redirect(resend)
+                return command.parse(await link.call(pack_command(command, source=source)))
+            except RETRIABLE as again:
+                error = again
+
+    async def wait(
+        self,
+        link: AsyncLink,
+        bell: bytes,
+        seconds: float,
+        command: Command[R] | None,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> R | None:
+        """Wait for the bell, then the command's reply (``None`` without a command).
+
+        Raises:
+            Interrupted: the wait was ended by ``link.interrupt()``.
+        """
+        try:
+            data = None if command is None else pack_command(command)
+            reply = await link.wait(bell, seconds, data)
+            return None if command is None else command.parse(reply)
+        except RETRIABLE as error:
+            if command is None:
+                # Of a passing error nothing needs to be done: a cycle follows every wait.
+                Attempts(self._queue, self._budget, self._tell).after(
+                    error, time.monotonic(), can_fill=False
+                )
+                return None
+            return await self._persist(command, link, error, stopping, None)
+
+    async def aclose(self) -> None:
+        await self._source.aclose()

@@ -1,0 +1,199 @@
+"""What to do about an error that a call met, the same for sync and async.
+
+Most errors end one way: the same call, with the same operation number, is sent again until the
+retry budget is used up. The scripts make that safe.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from redis import exceptions
+
+from ..errors import (
+    ConfigError,
+    QueueCorrupt,
+    QueueFull,
+    QueueUnavailable,
+    ServerUnsupported,
+    TypedRMQError,
+)
+
+__all__ = ["RETRIABLE", "Attempts", "Resend"]
+
+logger = logging.getLogger("typed_rmq")
+
+RETRIABLE: Final = (exceptions.RedisError, OSError, ValueError)
+"""What ``Attempts.after`` knows how to judge."""
+
+FIRST_DELAY: Final = 0.05
+MAX_DELAY: Final = 2.0
+
+_FATAL_LINKS: Final = (
+    exceptions.AuthenticationError,
+    exceptions.AuthorizationError,
+    exceptions.NoPermissionError,
+)
+_TLS = re.compile(r"SSL|certificate|TLS", re.IGNORECASE)
+_URL = re.compile(r"\b[a-z]+://\S+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Send the call again.
+
+    Attributes:
+        delay: seconds to wait before.
+        reconnect: on a new connection.
+        source: with the script's text, as the server does not know its hash.
+        full: with the flag that lets it pass when Redis is out of memory.
+        moved: after looking up again which server has the slot.
+        ask: once, at this server, while the slot is on its way there.
+    """
+
+    delay: float = 0.0
+    reconnect: bool = False
+    source: bool = False
+    full: bool = False
+    moved: bool = False
+    ask: tuple[str, int] | None = None
+
+
+class Attempts:
+    """One call's way through errors, bounded by the retry budget in seconds."""
+
+    def __init__(
+        self,
+        queue: str,
+        budget: float,
+        tell: Callable[[str], None],
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self._queue = queue
+        self._budget = budget
+        self._tell = tell
+        self._rng = rng
+        self._since: float | None = None
+        self._failures = 0
+
+    def after(self, error: Exception, now: float, *, can_fill: bool) -> Resend:
+        """What to do about ``error``; raises what the user must see where nothing helps.
+
+        ``can_fill`` says whether the call has the flag for a Redis that is out of memory and has
+        not set it yet.
+        """
+        text = str(error)
+        if isinstance(error, exceptions.NoScriptError) or "NOSCRIPT" in text:
+            return Resend(source=True)
+        if isinstance(error, exceptions.MovedError):
+            return self._again(error, now, Resend(moved=True, reconnect=True), patient=False)
+        if isinstance(error, exceptions.AskError):
+            return self._again(
+                error, now, Resend(ask=(error.host, error.port)), patient=False
+            )
+        if isinstance(error, exceptions.OutOfMemoryError) or "OOM " in text:
+            if can_fill:
+                return Resend(full=True)
+            raise QueueFull(
+                f"queue {self._queue!r} cannot take more: Redis is out of memory. Nothing was "
+                "stored. Let consumers catch up, or raise maxmemory",
+                queue=self._queue,
+            ) from None
+        if isinstance(error, exceptions.ResponseError):
+            return self._response(error, text, now)
+        if isinstance(error, _FATAL_LINKS) or _TLS.search(text):
+            raise QueueUnavailable(
+                f"queue {self._queue!r}: Redis refused the connection: {_clean(text)}. Check the "
+                "user, the password, and the certificates",
+                queue=self._queue,
+            ) from None
+        if isinstance(error, ValueError):
+            raise QueueCorrupt(
+                f"queue {self._queue!r}: a script answered in a form that is not ours ({text})",
+                queue=self._queue,
+            ) from None
+        return self._again(error, now, Resend(reconnect=True))
+
+    def hurry(self, now: float) -> None:
+        """Somebody wants to leave: one second more is all."""
+        spent = 0.0 if self._since is None else now - self._since
+        self._budget = min(self._budget, spent + 1.0)
+
+    def _response(self, error: exceptions.ResponseError, text: str, now: float) -> Resend:
+        if "WRONGTYPE" in text or "TRMQ_CORRUPT" in text or "not an integer" in text:
+            raise QueueCorrupt(
+                f"queue {self._queue!r}: one of its keys holds something that typed_rmq did not "
+                f"write ({_clean(text)}). Nothing was changed. Look at the keys "
+                f"trmq:{{{self._queue}}}:* and remove the foreign one",
+                queue=self._queue,
+            ) from None
+        if "READONLY" in text:
+            # A failover: the connection leads to what is a replica now.
+            return self._again(error, now, Resend(moved=True, reconnect=True))
+        if any(word in text for word in ("LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN")):
+            return self._again(error, now, Resend(moved="CLUSTERDOWN" in text))
+        if "NOPERM" in text or "No permission" in text or "NOAUTH" in text or "WRONGPASS" in text:
+            raise QueueUnavailable(
+                f"queue {self._queue!r}: Redis refuses this user: {_clean(text)}. Grant the right "
+                "that it names, see docs/operations",
+                queue=self._queue,
+            ) from None
+        if "unknown command" in text.lower():
+            raise ServerUnsupported(
+                f"queue {self._queue!r} needs Redis 6.2 or later, or Valkey: {_clean(text)}",
+                queue=self._queue,
+            ) from None
+        raise QueueUnavailable(
+            f"queue {self._queue!r}: Redis refused the call: {_clean(text)}", queue=self._queue
+        ) from None
+
+    def _again(
+        self, error: Exception, now: float, resend: Resend, *, patient: bool = True
+    ) -> Resend:
+        """``resend`` with a delay, as long as the budget lasts."""
+        if self._since is None:
+            self._since = now
+        self._failures += 1
+        reason = _clean(str(error)) or type(error).__name__
+        spent = now - self._since
+        if spent >= self._budget:
+            raise QueueUnavailable(
+                f"queue {self._queue!r}: Redis could not do the call within {self._budget:g} s "
+                f"and {self._failures} tries; the last error was: {reason}. It is safe to call "
+                "again",
+                queue=self._queue,
+            ) from None
+        if self._failures == 1 and patient:
+            logger.warning("queue %s: Redis does not answer (%s); trying again", self._queue, reason)
+            self._tell(reason)
+        # Full jitter, so that a thousand clients do not come back at once. The first try after
+        # a broken connection goes out at once: most often only the connection was stale.
+        ceiling = 0.0 if self._failures == 1 else min(
+            MAX_DELAY, FIRST_DELAY * 2.0 ** min(self._failures, 16)
+        )
+        delay = min(self._rng() * ceiling, max(0.0, self._budget - spent))
+        return Resend(
+            delay=delay,
+            reconnect=resend.reconnect,
+            moved=resend.moved,
+            ask=resend.ask,
+        )
+
+
+def _clean(text: str) -> str:
+    """An error text of Redis or of the network, without addresses that hold a password."""
+    return _URL.sub("<url>", text)[:300]
+
+
+def bad_url(url: object) -> TypedRMQError:
+    """A URL that redis-py does not understand; it may hold a password, so it is not shown."""
+    del url
+    return ConfigError(
+        "the address of Redis is not a URL that redis-py understands: use redis://host:6379/0, "
+        "rediss:// for TLS, or unix:///path/to/socket"
+    )

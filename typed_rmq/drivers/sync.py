@@ -1,0 +1,317 @@
+"""The sync driver: connections of redis-py, used one call at a time.
+
+redis-py's connections bring TLS, passwords, Sentinel, and unix sockets. Its clients' retries are
+left out: they would repeat a call without its being told, and ours are bounded by the budget.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import redis
+from redis import exceptions
+
+from ..commands import Command
+from .failures import RETRIABLE, Attempts, Resend
+from .packing import pack_command, pack_wait
+
+R = TypeVar("R")
+
+__all__ = ["ClusterSource", "Interrupted", "PoolSource", "SyncDriver", "SyncLink", "SyncSource"]
+
+WAIT_MARGIN = 5.0
+"""Seconds that a reply may be late after a wait before the connection counts as dead."""
+
+
+class Interrupted(Exception):
+    """``interrupt()`` ended a wait."""
+
+
+class SyncSource(Protocol):
+    """Where connections come from."""
+
+    def acquire(self, ask: tuple[str, int] | None = None) -> redis.connection.ConnectionInterface: ...
+
+    def release(self, connection: redis.connection.ConnectionInterface) -> None: ...
+
+    def refresh(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class PoolSource:
+    """One server, or what Sentinel says is the master: the pool knows."""
+
+    def __init__(self, pool: redis.ConnectionPool, *, owned: bool) -> None:
+        self._pool = pool
+        self._owned = owned
+
+    def acquire(self, ask: tuple[str, int] | None = None) -> redis.connection.ConnectionInterface:
+        del ask
+        return self._pool.get_connection()
+
+    def release(self, connection: redis.connection.ConnectionInterface) -> None:
+        self._pool.release(connection)
+
+    def refresh(self) -> None:
+        """Nothing to look up: a new connection asks anew."""
+
+    def close(self) -> None:
+        if self._owned:
+            self._pool.disconnect()
+
+
+class ClusterSource:
+    """The node that serves a queue's slot. One source serves one queue, as it is one slot."""
+
+    def __init__(self, client: redis.RedisCluster, key: bytes, *, owned: bool) -> None:
+        self._client = client
+        self._key = key
+        self._owned = owned
+        self._pools: dict[redis.connection.ConnectionInterface, redis.ConnectionPool] = {}
+
+    def acquire(self, ask: tuple[str, int] | None = None) -> redis.connection.ConnectionInterface:
+        if ask is None:
+            node = self._client.get_node_from_key(self._key)
+        else:
+            node = self._client.get_node(host=ask[0], port=ask[1])
+        if node is None:
+            raise exceptions.ConnectionError("no node of the cluster serves the queue's slot")
+        pool = self._client.get_redis_connection(node).connection_pool
+        connection = pool.get_connection()
+        self._pools[connection] = pool
+        return connection
+
+    def release(self, connection: redis.connection.ConnectionInterface) -> None:
+        pool = self._pools.pop(connection, None)
+        if pool is not None:
+            pool.release(connection)
+
+    def refresh(self) -> None:
+        self._client.nodes_manager.initialize()
+
+    def close(self) -> None:
+        if self._owned:
+            self._client.close()
+
+
+class SyncLink:
+    """One connection, held by one lane at a time."""
+
+    def __init__(self, source: SyncSource) -> None:
+        self._source = source
+        self._connection: redis.connection.ConnectionInterface | None = None
+        self._asking = False
+        self._waiting = False
+        self._interrupted = False
+        self.generation = 0
+
+    def _connected(self) -> redis.connection.ConnectionInterface:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._source.acquire()
+            self.generation += 1
+        return connection
+
+    def call(self, data: bytes) -> object:
+        """Send one command and return its reply."""
+        connection = self._connected()
+        try:
+            if self._asking:
+                self._asking = False
+                connection.send_packed_command([b"*1\r\n$6\r\nASKING\r\n"])
+                connection.read_response(disable_decoding=True)
+            connection.send_packed_command([data])
+            return connection.read_response(disable_decoding=True)
+        except exceptions.ResponseError:
+            raise  # an answer: the connection is fine
+        except BaseException:
+            # A reply may still be on its way: nobody may read it in place of his own.
+            self.drop()
+            raise
+
+    def wait(self, bell: bytes, seconds: float, data: bytes | None) -> object:
+        """Block until the bell rings or the time is over; then the reply to ``data``, if given.
+
+        Both commands leave together. Redis answers the second one as soon as the first is over,
+        so that a ring brings the work along, in one hand-over.
+
+        Raises:
+            Interrupted: ``interrupt`` was called. ``data`` may have been done.
+        """
+        try:
+            self._waiting = True
+            if self._interrupted:
+                raise Interrupted
+            connection = self._connected()
+            commands = [pack_wait(bell, seconds)]
+            if data is not None:
+                commands.append(data)
+            connection.send_packed_command(commands)
+            if self._interrupted:
+                raise Interrupted
+            # With a bound of our own: the client's socket timeout may be shorter than the wait.
+            failure: exceptions.ResponseError | None = None
+            try:
+                connection.read_response(disable_decoding=True, timeout=seconds + WAIT_MARGIN)
+            except exceptions.ResponseError as error:
+                failure = error
+            reply: object = None
+            if data is not None:
+                reply = connection.read_response(disable_decoding=True, timeout=WAIT_MARGIN)
+            if failure is not None:
+                raise failure
+            return reply
+        except exceptions.ResponseError:
+            raise
+        except BaseException as error:
+            self.drop()
+            if self._interrupted and isinstance(error, Exception):
+                raise Interrupted from None
+            raise
+        finally:
+            self._waiting = False
+
+    def interrupt(self) -> None:
+        """End the wait that goes on, or the next one, from any thread or a signal handler."""
+        self._interrupted = True
+        connection = self._connection
+        if self._waiting and connection is not None:
+            connection.disconnect()
+
+    def redirect(self, resend: Resend) -> None:
+        """Follow what an error said about where to go."""
+        if resend.moved or resend.reconnect or resend.ask is not None:
+            self.drop()
+        if resend.moved:
+            self._source.refresh()
+        if resend.ask is not None:
+            self._connection = self._source.acquire(resend.ask)
+            self._asking = True
+
+    def drop(self) -> None:
+        """Throw the connection away; the next call makes a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+            self._source.release(connection)
+
+    def release(self) -> None:
+        """Give the connection back, as it is."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._source.release(connection)
+
+    def forget(self) -> None:
+        """After a fork: the parent's connection is not ours to touch."""
+        self._connection = None
+
+
+class SyncDriver:
+    """Sends a queue's commands, again and again until they are answered.
+
+    Args:
+        source: where connections come from.
+        queue: the queue's name, for errors.
+        budget: seconds of retries.
+        keep: whether links keep their connection between calls; not those of a user's own client.
+        tell: is called when Redis does not answer.
+    """
+
+    def __init__(
+        self,
+        source: SyncSource,
+        queue: str,
+        budget: float,
+        *,
+        keep: bool,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._source = source
+        self._queue = queue
+        self._budget = budget
+        self._tell = tell
+        self.keep = keep
+
+    def link(self) -> SyncLink:
+        return SyncLink(self._source)
+
+    def execute(
+        self,
+        command: Command[R],
+        link: SyncLink,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        budget: float | None = None,
+    ) -> R:
+        """The command's parsed reply, or the error that the user must see.
+
+        ``sleep`` waits between tries; where it returns True, somebody wants to leave, and the
+        budget ends soon.
+        """
+        data = pack_command(command)
+        try:
+            return command.parse(link.call(data))
+        except RETRIABLE as error:
+            return self._persist(command, link, error, sleep, budget)
+
+    def _persist(
+        self,
+        command: Command[R],
+        link: SyncLink,
+        error: Exception,
+        sleep: Callable[[float], object],
+        budget: float | None,
+    ) -> R:
+        attempts = Attempts(
+            self._queue, self._budget if budget is None else budget, self._tell
+        )
+        source = filled = False
+        while True:
+            resend = attempts.after(
+                error,
+                time.monotonic(),
+                can_fill=command.full_at is not None and not filled,
+            )
+            if resend.full and command.full_at is not None:
+                command.args[command.full_at] = 1
+                filled = True
+            source = source or resend.source
+            if resend.delay and sleep(resend.delay) is True:
+                attempts.hurry(time.monotonic())
+            try:
+                link.redirect(resend)
+                return command.parse(link.call(pack_command(command, source=source)))
+            except RETRIABLE as again:
+                error = again
+
+    def wait(
+        self,
+        link: SyncLink,
+        bell: bytes,
+        seconds: float,
+        command: Command[R] | None,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> R | None:
+        """Wait for the bell, then the command's reply (``None`` without a command).
+
+        Raises:
+            Interrupted: the wait was ended by ``link.interrupt()``.
+        """
+        try:
+            reply = link.wait(bell, seconds, None if command is None else pack_command(command))
+            return None if command is None else command.parse(reply)
+        except RETRIABLE as error:
+            if command is None:
+                # Of a passing error nothing needs to be done: a cycle follows every wait.
+                Attempts(self._queue, self._budget, self._tell).after(
+                    error, time.monotonic(), can_fill=False
+                )
+                return None
+            return self._persist(command, link, error, sleep, None)
+
+    def close(self) -> None:
+        self._source.close()

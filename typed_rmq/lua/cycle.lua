@@ -1,0 +1,283 @@
+-- cycle: settle what a consumer decided, renew its lease, and hand it what it can take.
+-- include: lane counters head dedup bury
+--
+-- KEYS  lane inflight sessions stats meta bell high normal low suspects delayed dead dead_ids
+--       done room
+-- ARGV  n session lease want held prefix keep_dead keep_done full closing acks field...
+--       { kind field a b c }...
+--       lease       ms until the session counts as crashed
+--       want        how many messages it can take, 0 to 1,000
+--       held        how many it holds in its own view, before this call
+--       full        1 where Redis was out of memory at the first try, see below
+--       closing     1 where the session ends here
+--       acks        how many plain acks follow, each the field of its message
+--       kind        a done (a: its duration in ms), r retry (a: delay in ms), R release,
+--                   d dead (a: reason, b: error, c: traceback)
+-- Reply { status, wait, answer, lost, drain, expired, envelopes }
+--       status      new, again, old, or lost
+--       wait        ms until something is due, -1 where nothing is known to come
+--       answer      stale fields joined by commas; a "!" in front where the session was reaped
+--       lost        how many confirmed calls of this lane Redis has forgotten
+--       drain       1 where a crash suspect waits for a session with empty hands
+--       expired     sessions whose lease has run out
+--       envelopes   what was claimed; of again and lost: all that the session holds
+--
+-- Redis refuses a script's first write when it is out of memory, if that write could need more.
+-- Acks and claims must go through all the same: with full=1 the first write is a DEL.
+local lane, inflight, sessions, stats, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local bell, ready, suspects = KEYS[6], { KEYS[7], KEYS[8], KEYS[9] }, KEYS[10]
+local delayed, dead, dead_ids, done, room = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
+local n, session, lease = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local want, held, prefix = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local keep_dead, keep_done = tonumber(ARGV[7]), tonumber(ARGV[8])
+local closing, acks = ARGV[10] == '1', tonumber(ARGV[11])
+local FIRST = 12
+local COLLISION = 'another copy of this message is being delivered'
+
+local now = now_ms()
+local state, lost, stored = lane_enter(lane, n)
+if state == 'old' then return { state, -1, '', 0, 0, {}, {} } end
+if state == 'again' then
+  local mine = redis.call('HVALS', inflight)
+  if ARGV[9] == '1' then redis.call('DEL', prefix .. 'none') end
+  redis.call('ZADD', sessions, 'XX', string.format('%.0f', now + lease), session)
+  return { state, 0, stored, 0, 0, {}, mine }
+end
+
+-- 1. Read what there is.
+local size = redis.call('HLEN', inflight)
+local score = redis.call('ZSCORE', sessions, session)
+local reaped = not score and n > 1 and size == 0
+local lengths = {
+  redis.call('LLEN', ready[1]), redis.call('LLEN', ready[2]), redis.call('LLEN', ready[3]),
+}
+local suspects_before = redis.call('LLEN', suspects)
+local marks = redis.call('HMGET', meta, 'paused', 'blocked')
+local paused, blocked = marks[1] == '1', (tonumber(marks[2] or '0') or 0) > now
+local bell_before = redis.call('LLEN', bell)
+local earliest = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+local next_due = tonumber(earliest[2])
+
+local expired, next_lease = {}, nil
+local others = redis.call('ZRANGE', sessions, 0, 1, 'WITHSCORES')
+if others[2] and tonumber(others[2]) <= now then
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', sessions, '-inf', now, 'LIMIT', 0, 11)) do
+    if name ~= session then expired[#expired + 1] = name end
+  end
+  others = redis.call('ZRANGEBYSCORE', sessions, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 2)
+end
+for i = 1, #others, 2 do
+  if others[i] ~= session and not next_lease then next_lease = tonumber(others[i + 1]) end
+end
+
+-- 2. The verdicts. Where the session holds just what it believes to hold, none can be stale.
+local trusted = size == held and lost == 0
+local settled, stale = {}, {}
+local front, back, suspected = { {}, {}, {} }, { {}, {}, {} }, {}
+local letters, freed, finished, later = {}, {}, {}, {}
+local completed, failed, retried, released = 0, 0, 0, 0
+if acks > 0 then
+  local present = not trusted and redis.call('HMGET', inflight, unpack(ARGV, FIRST, FIRST + acks - 1))
+  for i = 1, acks do
+    local field = ARGV[FIRST + i - 1]
+    if trusted or present[i] then settled[#settled + 1] = field else stale[#stale + 1] = field end
+  end
+  completed = #settled
+end
+local first_verdict = FIRST + acks
+local verdict_fields = {}
+for i = first_verdict, #ARGV, 5 do verdict_fields[#verdict_fields + 1] = ARGV[i + 1] end
+local verdict_envelopes = #verdict_fields > 0
+  and redis.call('HMGET', inflight, unpack(verdict_fields)) or {}
+for j, field in ipairs(verdict_fields) do
+  local e, at = verdict_envelopes[j], first_verdict + 5 * (j - 1)
+  local kind, a = ARGV[at], ARGV[at + 2]
+  if not e then
+    stale[#stale + 1] = field
+  else
+    settled[#settled + 1] = field
+    if kind ~= 'a' and kind ~= 'd' and (not head_readable(e) or head_worn(e)) then
+      kind, a = 'd', 'its head is damaged, or it was delivered 999,999 times'
+    end
+    if kind == 'a' then
+      completed = completed + 1
+      finished[#finished + 1] = { e, a }
+      if head_ok(e) and dedup_until_done(e) then freed[#freed + 1] = e end
+    elseif kind == 'r' then
+      failed, retried = failed + 1, retried + 1
+      local again = head_next(e, head_attempt(e) + 1, '-')
+      local delay = tonumber(a)
+      if delay > 0 then
+        later[#later + 1] = string.format('%.0f', now + delay)
+        later[#later + 1] = again
+        if not next_due or now + delay < next_due then next_due = now + delay end
+      else
+        local list = back[head_priority(e)]
+        list[#list + 1] = again
+      end
+    elseif kind == 'R' then
+      released = released + 1
+      local again = head_next(e, head_attempt(e), head_suspect(e) and 's' or '-')
+      local list = head_suspect(e) and suspected or front[head_priority(e)]
+      list[#list + 1] = again
+    else
+      failed = failed + 1
+      freed[#freed + 1] = e
+      letters[#letters + 1] = { e, a, ARGV[at + 3], ARGV[at + 4] }
+    end
+  end
+end
+local due_moved = next_due and (not earliest[2] or next_due < tonumber(earliest[2]))
+local remaining = size - #settled
+
+-- 3. What the consumer can take: suspects alone, else the ready lists in their order.
+local claims = want > 0 and not paused and not reaped and lost == 0 and not closing
+local claimed, fields, seen, drain = {}, {}, {}, 0
+local from_list, due_count, suspect_taken = { 0, 0, 0 }, 0, 0
+local function claim(e)
+  if not head_ok(e) then
+    letters[#letters + 1] = { e, 'not a message of typed_rmq' }
+    return
+  end
+  local field = head_field(e)
+  if seen[field] then
+    letters[#letters + 1] = { e, COLLISION, unindexed = true }
+    return
+  end
+  seen[field] = true
+  claimed[#claimed + 1] = e
+  fields[#fields + 1] = field
+end
+if claims and earliest[2] and tonumber(earliest[2]) <= now then
+  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, math.max(want, 100))
+  due_count = #due
+  for _, e in ipairs(due) do
+    local list = back[head_priority(e)]
+    list[#list + 1] = e
+  end
+  local after = redis.call('ZRANGE', delayed, due_count, due_count, 'WITHSCORES')
+  next_due = tonumber(after[2])
+  for i = 1, #later, 2 do
+    if not next_due or tonumber(later[i]) < next_due then next_due = tonumber(later[i]) end
+  end
+end
+if claims and suspects_before + #suspected > 0 then
+  if remaining > 0 then
+    drain = 1
+  elseif #suspected > 0 then
+    claim(table.remove(suspected, 1))
+  else
+    suspect_taken = 1
+    claim(redis.call('LINDEX', suspects, 0))
+  end
+elseif claims then
+  local left = want
+  for p = 1, 3 do
+    while left > 0 and #front[p] > 0 do
+      claim(table.remove(front[p], 1))
+      left = left - 1
+    end
+    if left > 0 and lengths[p] > 0 then
+      local items = redis.call('LRANGE', ready[p], 0, left - 1)
+      for _, e in ipairs(items) do claim(e) end
+      from_list[p] = #items
+      left = left - #items
+    end
+    while left > 0 and #back[p] > 0 do
+      claim(table.remove(back[p], 1))
+      left = left - 1
+    end
+  end
+end
+-- A claim never overwrites what the session already holds.
+if size > 0 and #fields > 0 then
+  local present = redis.call('HMGET', inflight, unpack(fields))
+  for i = #fields, 1, -1 do
+    if present[i] then
+      letters[#letters + 1] = { claimed[i], COLLISION, unindexed = true }
+      table.remove(claimed, i)
+      table.remove(fields, i)
+    end
+  end
+end
+local owned = dedup_owned(prefix, freed)
+local done_before = keep_done > 0 and #finished > 0 and redis.call('XLEN', done)
+local room_before = blocked and redis.call('LLEN', room)
+local mine = {}
+if lost > 0 then
+  local gone = {}
+  for _, field in ipairs(settled) do gone[field] = true end
+  for _, e in ipairs(redis.call('HVALS', inflight)) do
+    if not (head_ok(e) and gone[head_field(e)]) then mine[#mine + 1] = e end
+  end
+end
+local sums = counters_read(stats, {
+  completed = completed, failed = failed, retried = retried, released = released,
+  stale = #stale, dead_lettered = #letters,
+  dropped = #letters > 0 and bury_excess(dead, dead_ids, #letters, keep_dead) or 0,
+})
+
+-- All is read and checked: from here on only writes, and copies before removals.
+if ARGV[9] == '1' then redis.call('DEL', prefix .. 'none') end
+for _, letter in ipairs(letters) do bury(dead, dead_ids, letter) end
+if #claimed > 0 then
+  local pairs_ = {}
+  for i, e in ipairs(claimed) do pairs_[2 * i - 1], pairs_[2 * i] = fields[i], e end
+  redis.call('HSET', inflight, unpack(pairs_))
+end
+if #later > 0 then redis.call('ZADD', delayed, unpack(later)) end
+local left_over = 0
+for p = 1, 3 do
+  for i = #front[p], 1, -1 do redis.call('LPUSH', ready[p], front[p][i]) end
+  if #back[p] > 0 then redis.call('RPUSH', ready[p], unpack(back[p])) end
+  left_over = left_over + lengths[p] - from_list[p] + #front[p] + #back[p]
+end
+for i = #suspected, 1, -1 do redis.call('LPUSH', suspects, suspected[i]) end
+local suspects_left = suspects_before - suspect_taken + #suspected
+if done_before then
+  for _, item in ipairs(finished) do
+    redis.call('XADD', done, 'MAXLEN', keep_done, '*', 'e', item[1], 'd', item[2])
+  end
+end
+if #settled > 0 then redis.call('HDEL', inflight, unpack(settled)) end
+for p = 1, 3 do
+  if from_list[p] > 0 then redis.call('LTRIM', ready[p], from_list[p], -1) end
+end
+if suspect_taken > 0 then redis.call('LTRIM', suspects, 1, -1) end
+if due_count > 0 then redis.call('ZREMRANGEBYRANK', delayed, 0, due_count - 1) end
+dedup_free(owned)
+if #letters > 0 then bury_trim(dead, dead_ids, keep_dead) end
+if closing and remaining <= 0 then
+  redis.call('ZREM', sessions, session)
+elseif not reaped then
+  redis.call('ZADD', sessions, string.format('%.0f', now + lease), session)
+end
+counters_write(stats, sums)
+
+-- 4. The bell: rung while there is work for others, or to tell them of an earlier time.
+local work = not paused and left_over + suspects_left > 0
+local new_lease_first = not score and not reaped and next_lease and now + lease < next_lease
+local tell = work or (due_moved and not paused) or new_lease_first
+  or (closing and (next_due or next_lease))
+if tell and bell_before == 0 then
+  redis.call('RPUSH', bell, '1')
+elseif not tell and bell_before > 0 and (claims or closing) then
+  redis.call('DEL', bell)
+end
+if room_before == 0 and #claimed > 0 then
+  redis.call('RPUSH', room, '1')
+  redis.call('PEXPIRE', room, 60000)
+end
+
+local wait = -1
+local function sooner(at)
+  if at and (wait < 0 or at - now < wait) then wait = math.max(0, at - now) end
+end
+if not paused then sooner(next_due) end
+sooner(next_lease)
+local text = (reaped and '!' or '') .. table.concat(stale, ',')
+lane_leave(lane, n, text)
+if lost > 0 then
+  return { 'lost', wait, text, lost, drain, expired, mine }
+end
+return { state, wait, text, 0, drain, expired, claimed }

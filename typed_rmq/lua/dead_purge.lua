@@ -1,0 +1,13 @@
+-- dead_purge: delete all dead letters.
+-- include: lane
+--
+-- KEYS  lane dead dead_ids
+-- ARGV  n
+-- Reply { status, deleted }
+local n = tonumber(ARGV[1])
+local state, _, stored = lane_enter(KEYS[1], n)
+if state ~= 'new' then return { state, tonumber(stored) or 0 } end
+local count = redis.call('XLEN', KEYS[2])
+redis.call('UNLINK', KEYS[2], KEYS[3])
+lane_leave(KEYS[1], n, tostring(count))
+return { state, count }

@@ -1,0 +1,26 @@
+-- lane: every call of a lane has a number, so that a repeated call is answered, not done again.
+--
+-- The lane's key holds "<number> <answer>" of the last call that was done.
+
+-- What the call numbered n is: 'new' with how many earlier calls Redis has lost, 'again' with the
+-- stored answer, or 'old', a late duplicate that must do nothing.
+local function lane_enter(key, n)
+  local last = redis.call('GET', key)
+  if not last then return 'new', 0, '' end
+  local space = string.find(last, ' ', 1, true)
+  local number = space and tonumber(string.sub(last, 1, space - 1))
+  if not number then error('TRMQ_CORRUPT lane') end
+  if n == number then return 'again', 0, string.sub(last, space + 1) end
+  if n < number then return 'old', 0, '' end
+  return 'new', n - number - 1, ''
+end
+
+-- An hour outlives every duplicate that a network can still deliver.
+local function lane_leave(key, n, answer)
+  redis.call('SET', key, string.format('%.0f %s', n, answer), 'PX', 3600000)
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end

@@ -1,0 +1,38 @@
+-- purge: delete ready and delayed messages, at most 1,000 a call, and free their dedup keys.
+-- include: lane head dedup
+--
+-- KEYS  lane high normal low suspects delayed bell
+-- ARGV  n prefix limit
+-- Reply { status, deleted, left }
+local lane, delayed, bell = KEYS[1], KEYS[6], KEYS[7]
+local n, prefix, limit = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local state, _, stored = lane_enter(lane, n)
+local lists = { KEYS[2], KEYS[3], KEYS[4], KEYS[5] }
+if state ~= 'new' then
+  local deleted, left = string.match(stored, '^(%d+) (%d+)$')
+  return { state, tonumber(deleted or 0), tonumber(left or 0) }
+end
+
+local gone, cut, total, room = {}, {}, 0, limit
+for _, list in ipairs(lists) do
+  total = total + redis.call('LLEN', list)
+  if room > 0 then
+    local items = redis.call('LRANGE', list, 0, room - 1)
+    for _, e in ipairs(items) do gone[#gone + 1] = e end
+    if #items > 0 then cut[#cut + 1] = { list, #items } end
+    room = room - #items
+  end
+end
+total = total + redis.call('ZCARD', delayed)
+local due = room > 0 and redis.call('ZRANGE', delayed, 0, room - 1) or {}
+for _, e in ipairs(due) do gone[#gone + 1] = e end
+local owned = dedup_owned(prefix, gone)
+redis.call('LLEN', bell)
+
+for _, c in ipairs(cut) do redis.call('LTRIM', c[1], c[2], -1) end
+if #due > 0 then redis.call('ZREMRANGEBYRANK', delayed, 0, #due - 1) end
+dedup_free(owned)
+local left = total - #gone
+if left == 0 then redis.call('DEL', bell) end
+lane_leave(lane, n, #gone .. ' ' .. left)
+return { state, #gone, left }

@@ -1,0 +1,64 @@
+"""The Lua scripts: loaded from ``lua/``, their includes put in front, their hash taken once.
+
+A script's header says what its KEYS, ARGV, and reply are; a test compares it with
+``typed_rmq/commands.py``. ``-- include: a b`` names the files of ``lua/lib`` that it uses, which
+define local functions and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Final
+
+__all__ = [
+    "CONTROL",
+    "CYCLE",
+    "DEAD_PURGE",
+    "DEAD_READ",
+    "PEEK",
+    "PUBLISH",
+    "PURGE",
+    "REAP",
+    "REDRIVE",
+    "RENEW",
+    "STATS",
+    "Script",
+]
+
+_INCLUDE = re.compile(r"^-- include:(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One script: its name, source with includes, and the hash that EVALSHA takes."""
+
+    name: str
+    source: bytes = field(repr=False)
+    sha: bytes = field(repr=False)
+
+
+def _load(name: str) -> Script:
+    folder = resources.files("typed_rmq") / "lua"
+    body = (folder / f"{name}.lua").read_text("utf-8")
+    found = _INCLUDE.search(body)
+    names = found.group(1).split() if found else []
+    parts = [(folder / "lib" / f"{include}.lua").read_text("utf-8") for include in names]
+    source = "\n".join([*parts, body]).encode()
+    # Redis names scripts by their SHA-1; nothing here relies on its strength.
+    return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+
+
+PUBLISH: Final = _load("publish")
+CYCLE: Final = _load("cycle")
+REAP: Final = _load("reap")
+RENEW: Final = _load("renew")
+CONTROL: Final = _load("control")
+PURGE: Final = _load("purge")
+REDRIVE: Final = _load("redrive")
+DEAD_PURGE: Final = _load("dead_purge")
+DEAD_READ: Final = _load("dead_read")
+STATS: Final = _load("stats")
+PEEK: Final = _load("peek")

@@ -1,0 +1,341 @@
+"""What a sync and an async session share: verdicts by policy, decoding, and what is reported."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback as tracebacks
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeVar
+
+from . import commands, wire
+from .commands import Command, CycleReply, ReapReply, Verdict
+from .core import ConsumerCore, Cycle, Plan, Report
+from .events import (
+    Claimed,
+    DataLoss,
+    Dead,
+    LeaseExpired,
+    Observer,
+    Observers,
+    Reaped,
+    Retried,
+    Settled,
+    Stale,
+)
+from .keys import QueueKeys
+from .retry import Retry
+from .serializers.codec import Codec
+
+T = TypeVar("T")
+
+__all__ = ["Context", "Session", "decoder"]
+
+logger = logging.getLogger("typed_rmq")
+
+MAX_TRACEBACK: Final = 16 * 1024
+MAX_ERROR: Final = 2 * 1024
+
+LEFT_BY_EXCEPTION: Final = "the loop was left while this message was being handled"
+ABANDONED: Final = "the message was dropped without a verdict"
+
+
+@dataclass(frozen=True, slots=True)
+class Context(Generic[T]):
+    """What all sessions of one queue object share."""
+
+    keys: QueueKeys
+    codec: Codec[T]
+    retry: Retry
+    keep_done: int
+    keep_dead: int
+    observers: Observers
+
+
+def decoder(codec: Codec[T]) -> Callable[[bytes], T]:
+    """Envelope to payload; ``BadEnvelope`` or ``Undecodable`` say what is wrong with it."""
+    loads, open_, modes = codec.loads, codec.open, wire.MODES
+
+    def decode(envelope: bytes) -> T:
+        start = wire.HEAD + wire.DIGEST * modes.get(envelope[16], -9)
+        if envelope[21:25] == b"0000" and start >= wire.HEAD:
+            payload = envelope[start:]
+            try:
+                return loads(payload)
+            except Exception:  # noqa: BLE001 - validators may raise anything; open() judges it
+                return open_(None, payload, envelope[25:49])
+        head = wire.parse(envelope)
+        headers = wire.decode_headers(envelope[head.headers_at : head.payload_at])
+        return open_(headers.content_type, envelope[head.payload_at :], envelope[25:49])
+
+    return decode
+
+
+class Session(Report, Generic[T]):
+    """One consuming session: the ``Owner`` of its messages, around a ``ConsumerCore``."""
+
+    def __init__(self, context: Context[T], plan: Plan) -> None:
+        self._context = context
+        self._keys = context.keys
+        self.core: ConsumerCore[T] = ConsumerCore(
+            plan, decoder(context.codec), self, self, clock=time.monotonic
+        )
+        # Told apart once: most queues have no observers, and then nothing is put together.
+        self._observed = bool(context.observers)
+        self._drain_waits = False
+
+    # --- what the shells add
+
+    def recorded(self) -> None:
+        """A verdict was recorded: see that it reaches Redis soon."""
+        raise NotImplementedError
+
+    def settle(self, envelope: bytes) -> None:
+        raise NotImplementedError
+
+    async def asettle(self, envelope: bytes) -> None:
+        raise NotImplementedError
+
+    def extend(self, envelope: bytes) -> None:
+        raise NotImplementedError
+
+    # --- the owner of messages
+
+    @property
+    def queue_name(self) -> str:
+        return self._keys.name
+
+    def ack(self, envelope: bytes) -> None:
+        self.core.ack(envelope)
+        self.recorded()
+
+    def done(self, envelope: bytes) -> None:
+        """Asking for the next message acks this one, unless it has a verdict already."""
+        if self.core.is_held(envelope):
+            self.core.ack(envelope)
+            self.recorded()
+
+    def retry(self, envelope: bytes, delay: float | None) -> None:
+        self._fail(envelope, None, "retry() was called", delay)
+
+    def reject(self, envelope: bytes, reason: str) -> None:
+        self._verdict(envelope, Verdict(b"d", envelope[wire.FIELD], reason))
+
+    def release(self, envelope: bytes) -> None:
+        self._verdict(envelope, Verdict(b"R", envelope[wire.FIELD]))
+
+    def fail(self, envelope: bytes, error: BaseException | None) -> None:
+        what = ABANDONED if error is None else "its handler raised"
+        self._fail(envelope, error, what, None)
+
+    def left_by_exception(self, envelope: bytes) -> None:
+        """A bare loop was left by an exception, which cannot be seen from here."""
+        self._fail(envelope, None, LEFT_BY_EXCEPTION, None)
+
+    def is_held(self, envelope: bytes) -> bool:
+        return self.core.is_held(envelope)
+
+    def is_lost(self, envelope: bytes) -> bool:
+        return self.core.is_lost(envelope, time.monotonic())
+
+    def _verdict(self, envelope: bytes, verdict: Verdict) -> None:
+        self.core.verdict(envelope, verdict)
+        self.recorded()
+
+    def _fail(
+        self, envelope: bytes, error: BaseException | None, what: str, delay: float | None
+    ) -> None:
+        attempt, limit = int(envelope[17:21]), self._context.retry.max_attempts
+        message_id = envelope[25:49].decode("ascii")
+        if self._context.retry.exhausted(attempt):
+            text, trace = ("", "") if error is None else _describe(error)
+            reason = f"{what} in attempt {attempt} of {limit}"
+            verdict = Verdict(b"d", envelope[wire.FIELD], reason, text, trace)
+            after = "it is a dead letter now"
+        else:
+            wait = self._context.retry.delay(attempt) if delay is None else delay
+            verdict = Verdict(b"r", envelope[wire.FIELD], round(wait * 1000))
+            after = f"it is tried again in {wait:.1f} s"
+        self._verdict(envelope, verdict)
+        if error is not None:
+            logger.error(
+                "queue %s: message %s failed in attempt %d of %d; %s",
+                self.queue_name,
+                message_id,
+                attempt,
+                limit,
+                after,
+                exc_info=error,
+            )
+        else:
+            logger.warning(
+                "queue %s: message %s: %s, in attempt %d of %d; %s",
+                self.queue_name,
+                message_id,
+                what,
+                attempt,
+                limit,
+                after,
+            )
+
+    def park(self) -> None:
+        """The loop was left, its context not yet: others may have what was not started."""
+        self.core.stopping = True
+        self.core.give_back()
+        self.recorded()
+
+    def abandon_hands(self) -> None:
+        """Whatever is still in hand counts as failed: nobody knows how far it got."""
+        for envelope in self.core.in_hand():
+            if self.core.is_held(envelope):
+                self._fail(envelope, None, ABANDONED, None)
+
+    # --- commands
+
+    def cycle_command(self, request: Cycle) -> Command[CycleReply]:
+        return commands.cycle(
+            self._keys,
+            request.session,
+            request.n,
+            lease_ms=round(self.core.plan.lease_in_redis * 1000),
+            want=request.want,
+            held=request.held,
+            keep_dead=self._context.keep_dead,
+            keep_done=self._context.keep_done,
+            closing=request.closing,
+            acks=request.acks,
+            verdicts=request.verdicts,
+        )
+
+    def reap_command(self, session: bytes) -> Command[ReapReply]:
+        return commands.reap(
+            self._keys,
+            session,
+            max_attempts=self._context.retry.max_attempts,
+            keep_dead=self._context.keep_dead,
+        )
+
+    def renew_command(self, session: bytes) -> Command[bool]:
+        return commands.renew(
+            self._keys, session, lease_ms=round(self.core.plan.lease_in_redis * 1000)
+        )
+
+    def reaped(self, session: bytes, reply: ReapReply) -> None:
+        """What came of reaping a session."""
+        if reply.state not in ("reaped", "part"):
+            return
+        if reply.returned or reply.buried:
+            logger.warning(
+                "queue %s: consumer %s lost its lease; %d of its messages were given back, %d are "
+                "dead letters",
+                self.queue_name,
+                session.decode("ascii", "replace"),
+                len(reply.returned),
+                len(reply.buried),
+            )
+        self._tell(
+            Observer.reaped,
+            lambda: Reaped(
+                self.queue_name, session.decode("ascii", "replace"), reply.returned, reply.buried
+            ),
+        )
+
+    # --- reports of the core
+
+    def _tell(self, method: Callable[[Observer, E], None], make: Callable[[], E]) -> None:
+        if self._observed:
+            self._context.observers.tell(method, make())
+
+    def claimed(self, envelopes: list[bytes]) -> None:
+        self._tell(
+            Observer.claimed,
+            lambda: Claimed(self.queue_name, tuple(_id(e[wire.FIELD]) for e in envelopes)),
+        )
+
+    def settled(self, request: Cycle, stale: tuple[bytes, ...]) -> None:
+        for field in stale:
+            logger.warning(
+                "queue %s: the verdict on message %s came after its lease was lost and has no "
+                "effect",
+                self.queue_name,
+                _id(field),
+            )
+        if not self._observed:
+            return
+        gone = set(stale)
+        for field in stale:
+            self._tell(Observer.stale, lambda field=field: Stale(self.queue_name, _id(field)))
+        for field in request.acks:
+            if field not in gone:
+                self._tell_settled(field, "done")
+        for verdict in request.verdicts:
+            if verdict.field not in gone:
+                self._tell_verdict(verdict)
+
+    def _tell_verdict(self, verdict: Verdict) -> None:
+        message_id = _id(verdict.field)
+        if verdict.kind == b"a":
+            self._tell_settled(verdict.field, "done")
+        elif verdict.kind == b"R":
+            self._tell_settled(verdict.field, "released")
+        elif verdict.kind == b"r":
+            delay = int(verdict.a) / 1000
+            self._tell(Observer.retried, lambda: Retried(self.queue_name, message_id, delay))
+            self._tell_settled(verdict.field, "retried")
+        else:
+            reason = verdict.a.decode() if isinstance(verdict.a, bytes) else str(verdict.a)
+            self._tell(Observer.dead, lambda: Dead(self.queue_name, message_id, reason))
+            self._tell_settled(verdict.field, "dead")
+
+    def _tell_settled(
+        self, field: bytes, outcome: Literal["done", "retried", "released", "dead"]
+    ) -> None:
+        self._tell(Observer.settled, lambda: Settled(self.queue_name, _id(field), outcome))
+
+    def lease_lost(self, fields: list[bytes]) -> None:
+        logger.warning(
+            "queue %s: this consumer lost its lease; %d messages belong to others now",
+            self.queue_name,
+            len(fields),
+        )
+        self._tell(
+            Observer.lease_lost,
+            lambda: LeaseExpired(self.queue_name, tuple(_id(field) for field in fields)),
+        )
+
+    def data_loss(self, lost: int) -> None:
+        logger.error(
+            "queue %s: Redis has lost %d operations that it had confirmed", self.queue_name, lost
+        )
+        self._tell(Observer.data_loss, lambda: DataLoss(self.queue_name, lost))
+
+    def undecodable(self, envelope: bytes, reason: str) -> None:
+        logger.error(
+            "queue %s: message %s cannot be read (%s); it is a dead letter now, with its raw bytes",
+            self.queue_name,
+            _id(envelope[wire.FIELD]),
+            reason,
+        )
+
+
+E = TypeVar("E")
+
+
+def _id(field: bytes) -> str:
+    return field[:24].decode("ascii", "replace")
+
+
+def _describe(error: BaseException) -> tuple[str, str]:
+    """``Type: text`` and the traceback, both bounded, in UTF-8 that Redis can give back."""
+    text = f"{type(error).__name__}: {error}"
+    trace = "".join(tracebacks.format_exception(error))
+    if len(trace) > MAX_TRACEBACK:
+        half = MAX_TRACEBACK // 2 - 16
+        trace = f"{trace[:half]}\n[... cut ...]\n{trace[-half:]}"
+    return _storable(text, MAX_ERROR), _storable(trace, MAX_TRACEBACK)
+
+
+def _storable(text: str, limit: int) -> str:
+    data = text.encode("utf-8", "backslashreplace")[:limit]
+    return data.decode("utf-8", "ignore")

@@ -1,0 +1,327 @@
+"""A session driven by blocking calls, from one thread or from a worker's many.
+
+Two locks, always taken in this order: ``_turn`` makes one thread fetch while others wait for
+their turn, ``_lane`` keeps one call in flight. A thread that blocks in Redis with messages in
+other hands holds only ``_turn``, so that their verdicts can be sent beside it: hence a link for
+fetching, one for what goes beside it, and one for renewals, each connected when first used.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from .core import Cycle, Drain, Plan, Reap, Stop, Wait
+from .drivers.sync import Interrupted, SyncDriver
+from .errors import TypedRMQError
+from .keeper import Keeper
+from .message import Message
+from .session import Context, Session
+
+T = TypeVar("T")
+
+__all__ = ["SyncSession"]
+
+logger = logging.getLogger("typed_rmq")
+
+CLOSE_BUDGET: Final = 5.0
+"""Seconds that leaving may take when Redis does not answer; its leases then end by themselves."""
+
+_sessions: weakref.WeakSet[SyncSession[object]] = weakref.WeakSet()
+
+
+class SyncSession(Session[T], Generic[T]):
+    """See the module's text."""
+
+    def __init__(self, context: Context[T], plan: Plan, driver: SyncDriver) -> None:
+        super().__init__(context, plan)
+        self._driver = driver
+        self._link = driver.link()
+        self._side = driver.link()
+        self._pulse = driver.link()
+        self._turn = threading.RLock()
+        self._lane = threading.RLock()
+        self._settled = threading.Condition(threading.RLock())
+        self._keeper = Keeper(self._chores, f"typed_rmq keeper of {context.keys.name}")
+        self._watched = False
+        self._armed_at: float | None = None
+        self._extend = False
+        self._leaving = False
+        self._closed = False
+        self.was_interrupted = False
+        self._connection_seen = 0
+        _sessions.add(self)  # type: ignore[arg-type]  # the set only needs what all have
+
+    # --- taking messages
+
+    def take(self) -> Message[T] | None:
+        """The next message, waiting for one; ``None`` at the end."""
+        message = self.core.take(time.monotonic())
+        if message is None:
+            message = self._fetch(None)
+        if message is not None and not self._watched:
+            self._watched = True
+            self._keeper.wake()
+        return message
+
+    def receive(self, timeout: float | None) -> Message[T] | None:
+        """The next message within ``timeout`` seconds (``None``: without end), if one comes."""
+        message = self._fetch(None if timeout is None else time.monotonic() + timeout)
+        if message is not None and not self._watched:
+            self._watched = True
+            self._keeper.wake()
+        return message
+
+    def _fetch(self, until: float | None) -> Message[T] | None:
+        asked = False
+        with self._turn:
+            while True:
+                now = time.monotonic()
+                message = self.core.take(now)
+                if message is not None:
+                    return message
+                with self._lane:
+                    if self._closed:
+                        return None
+                    step = self.core.next(time.monotonic())
+                    if isinstance(step, Wait) and until is not None:
+                        left = until - now
+                        if left <= 0 and asked:
+                            self.core.skip_wait(step)
+                            return None
+                        step = Wait(max(0.002, min(step.seconds, left)), step.then)
+                    if isinstance(step, Cycle):
+                        self._exchange(step)
+                        asked = True
+                        continue
+                    if isinstance(step, Wait) and step.then is not None:
+                        self._wait(step.seconds, step.then)
+                        asked = True
+                        continue
+                if isinstance(step, Stop):
+                    return None
+                if isinstance(step, Reap):
+                    self._reap(step.session)
+                elif isinstance(step, Drain):
+                    if until is not None and now >= until:
+                        return None
+                    self._drain(until)
+                else:
+                    self._wait(step.seconds, None)
+
+    def _exchange(self, request: Cycle) -> None:
+        reply = self._driver.execute(self.cycle_command(request), self._link, sleep=self._sleep)
+        self._noticed_connection()
+        self.core.on_reply(request, reply, time.monotonic())
+
+    def _wait(self, seconds: float, then: Cycle | None) -> None:
+        command = None if then is None else self.cycle_command(then)
+        try:
+            reply = self._driver.wait(
+                self._link, self._keys.bell, seconds, command, sleep=self._sleep
+            )
+        except Interrupted:
+            return  # the open request is repeated, and then the core stops
+        self._noticed_connection()
+        if then is not None and reply is not None:
+            self.core.on_reply(then, reply, time.monotonic())
+
+    def _noticed_connection(self) -> None:
+        if self._link.generation != self._connection_seen:
+            self._connection_seen = self._link.generation
+            self.core.on_reconnect()
+
+    def _reap(self, session: bytes) -> None:
+        reply = self._driver.execute(self.reap_command(session), self._link, sleep=self._sleep)
+        self.reaped(session, reply)
+
+    def _drain(self, until: float | None) -> None:
+        """Until a verdict comes up; a stop may come without one, so look now and then."""
+        with self._settled:
+            self._drain_waits = True
+            bound = 0.25 if until is None else max(0.0, min(0.25, until - time.monotonic()))
+            self._settled.wait(bound)
+            self._drain_waits = False
+
+    def _sleep(self, seconds: float) -> bool:
+        """Between tries; returns True, soon, when somebody wants to leave."""
+        end = time.monotonic() + seconds
+        while not self.core.stopping:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, 0.1))
+        return True
+
+    # --- verdicts
+
+    def recorded(self) -> None:
+        if self._armed_at is None:
+            self._armed_at = time.monotonic() + self.core.plan.ack_linger
+            self._watched = True
+            self._keeper.wake()
+        if self._drain_waits:
+            with self._settled:
+                self._settled.notify_all()
+
+    def settle(self, envelope: bytes) -> None:
+        while not self.core.check_sent(envelope):
+            self._flush()
+
+    def extend(self, envelope: bytes) -> None:
+        self.core.check_held(envelope)
+        self._extend = True
+        self._watched = True
+        self._keeper.wake()
+
+    def _flush(self, budget: float | None = None) -> None:
+        """Send what waits; an unanswered call first."""
+        with self._lane:
+            request = self.core.begin(time.monotonic())
+            if request is None:
+                return
+            reply = self._driver.execute(
+                self.cycle_command(request), self._side, sleep=self._sleep, budget=budget
+            )
+            self.core.on_reply(request, reply, time.monotonic())
+            if not self._driver.keep:
+                self._side.release()
+
+    # --- the keeper's chores
+
+    def _chores(self) -> float | None:
+        if self._leaving:
+            self.close()
+            return None
+        # Cleared before looking: whoever records after this arms again.
+        armed_at = self._armed_at
+        now = time.monotonic()
+        if armed_at is not None and now >= armed_at:
+            self._armed_at = armed_at = None
+            if self.core.pending:
+                self._flush()
+        hand_back = self.core.hand_back_due()
+        if hand_back is not None and now >= hand_back:
+            self.core.hand_back()
+            self._flush()
+        if self.core.holding and (self._extend or now >= self.core.renewal_due()):
+            self._extend = False
+            self._renew()
+        self._watched = False
+        if not self.core.busy and self._armed_at is None:
+            return None
+        self._watched = True
+        now = time.monotonic()
+        due = [self.core.renewal_due()]
+        if armed_at is not None:
+            due.append(armed_at)
+        hand_back = self.core.hand_back_due()
+        if hand_back is not None:
+            due.append(hand_back)
+        # After a failed renewal its time is over already: try again soon, not at once.
+        return max(0.001 if armed_at is not None else 0.05, min(due) - now)
+
+    def _renew(self) -> None:
+        session, sent_at = self.core.session, time.monotonic()
+        if session is None:
+            return
+        left = max(0.5, self.core.lease_until - sent_at)
+        alive = self._driver.execute(
+            self.renew_command(session), self._pulse, sleep=self._sleep, budget=min(left, 5.0)
+        )
+        self.core.on_renewed(session, sent_at, time.monotonic(), alive=alive)
+        if not self._driver.keep:
+            self._pulse.release()
+
+    # --- the end
+
+    def stop(self) -> None:
+        """End after the message in hand; from any thread, or a signal handler."""
+        self.core.stopping = True
+        self._link.interrupt()
+
+    def interrupted(self) -> None:
+        """A second signal: what is in hand is not the message's fault."""
+        self.was_interrupted = True
+        self.stop()
+
+    def leave(self) -> None:
+        """Close soon, from the keeper: what a ``__del__`` may do."""
+        self.core.stopping = True
+        self._leaving = True
+        self._keeper.wake()
+
+    def close(self, budget: float = CLOSE_BUDGET) -> None:
+        """Send every verdict, give back what was not started, and end the session."""
+        self.stop()
+        with self._turn, self._lane:
+            if not self._closed:
+                self._closed = True
+                self._say_goodbye(budget)
+        self._keeper.end()
+
+    def _say_goodbye(self, budget: float) -> None:
+        try:
+            say_goodbye(
+                self, lambda c: self._driver.execute(c, self._link, budget=budget)
+            )
+        except TypedRMQError as error:
+            logger.warning(
+                "queue %s: a consumer could not say goodbye (%s); what it held comes back when "
+                "its lease ends",
+                self.queue_name,
+                error,
+            )
+        finally:
+            for link in (self._link, self._side, self._pulse):
+                link.release()
+
+    def after_fork(self) -> None:
+        """In the child: this session, its messages, and its connection are the parent's."""
+        self._closed = True
+        for link in (self._link, self._side, self._pulse):
+            link.forget()
+        self._keeper.forget()
+        self._turn = threading.RLock()
+        self._lane = threading.RLock()
+        self.core.disown()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+
+def say_goodbye(session: Session[T], execute: Callable[..., object]) -> None:
+    """The last calls of a session: repeat what is unanswered, then give back and close."""
+    core = session.core
+    while True:
+        core.give_back()
+        request = core.begin(time.monotonic(), closing=True)
+        if request is None:
+            return
+        reply = execute(session.cycle_command(request))
+        core.on_reply(request, reply, time.monotonic())  # type: ignore[arg-type]
+        if request.closing:
+            return
+
+
+def _at_exit() -> None:
+    """Verdicts that still linger are sent; the thread that would do it is about to be stopped."""
+    for session in list(_sessions):
+        if not session.closed and (session.core.busy or session.core.session is not None):
+            session.close(budget=2.0)
+
+
+def _after_fork() -> None:
+    for session in list(_sessions):
+        session.after_fork()
+
+
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_after_fork)
