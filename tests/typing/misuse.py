@@ -42,7 +42,7 @@ def publishes() -> None:
     orders.publish()  # E: no payload
     orders.publish(order, 5.0)  # E: options are keyword-only
     orders.publish(order, delay="soon")  # E: seconds or a timedelta
-    orders.publish(order, at=5.0)  # E: a datetime
+    orders.publish(order, at="tomorrow")  # E: a datetime or a timestamp
     orders.publish(order, priority="urgent")  # E: high, normal, low
     orders.publish(order, headers={"a": 1})  # E: str to str
     orders.publish(order, dedup_key=5)  # E: a str
@@ -66,7 +66,6 @@ def consumes() -> None:
     for msg in orders:
         text: str = msg.payload  # E: an Order
         print(text, msg.payload.price)  # E: no such field
-        msg.payload = order  # E: read-only
         msg.id = "x"  # E: read-only
         msg.retry("later")  # E: seconds or a timedelta
         msg.reject()  # E: a reason is needed

@@ -113,6 +113,7 @@ def publishes(queue: Queue[Order], headers: Mapping[str, str]) -> None:
     queue.publish(order, delay=5)
     queue.publish(order, delay=timedelta(minutes=1), priority="high", headers=headers)
     queue.publish(order, at=datetime.now(UTC), priority="low", dedup_key="k")
+    queue.publish(order, at=1_900_000_000.5)
     assert_type(queue.publish_many([order, order]), list[Receipt])
     assert_type(queue.publish_many((o for o in [order]), batch=100, priority="low"), list[Receipt])
 
@@ -173,7 +174,7 @@ def gives_verdicts(msg: Message[Order]) -> None:
     assert_type(msg.id, str)
     assert_type(msg.attempt, int)
     assert_type(msg.published_at, datetime)
-    assert_type(msg.headers, Mapping[str, str])
+    assert_type(msg.headers, dict[str, str])
     assert_type(msg.queue, str)
     assert_type(msg.lease_lost, bool)
     msg.ack()
@@ -192,7 +193,10 @@ async def settles_async(msg: Message[Order]) -> None:
 
 def takes_payload(payload: Order) -> None: ...
 def takes_message(msg: Message[Order]) -> None: ...
-def returns_something(payload: Order) -> int: ...
+def returns_something(payload: Order) -> int:
+    return payload.order_id
+
+
 async def takes_payload_async(payload: Order) -> None: ...
 async def takes_message_async(msg: Message[Order]) -> None: ...
 
