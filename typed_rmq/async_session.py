@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Final, Generic, TypeVar
 
+from .commands import Command, CycleReply
 from .core import Cycle, Drain, Plan, Reap, Stop, Wait
 from .drivers.aio import AsyncDriver
 from .drivers.sync import Interrupted, SyncDriver
@@ -361,7 +362,11 @@ class AsyncSession(Session[T], Generic[T]):
             try:
                 driver = fallback()
                 link = driver.link()
-                say_goodbye(self, lambda c: driver.execute(c, link, budget=CLOSE_BUDGET))
+
+                def send(command: Command[CycleReply]) -> CycleReply:
+                    return driver.execute(command, link, budget=CLOSE_BUDGET)
+
+                say_goodbye(self, send)
                 link.release()
             except TypedRMQError as error:
                 self._could_not_close(error)

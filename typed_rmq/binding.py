@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import types
-from typing import ForwardRef, TypeVar, cast
+from typing import ForwardRef, TypeVar, cast, get_origin
 
 from .errors import ConfigError
 
@@ -59,6 +59,6 @@ def _subclass(cls: type[C], item: object) -> type[C]:
 
 def type_name(item: object) -> str:
     """A type as one would write it."""
-    if isinstance(item, type) and not isinstance(item, types.GenericAlias):
+    if get_origin(item) is None and isinstance(item, type):
         return item.__name__
     return repr(item).replace("typing.", "")

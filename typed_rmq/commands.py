@@ -321,9 +321,7 @@ def _redrive_reply(reply: object) -> RedriveReply:
     _, answer = _items(reply)
     redriven, seen, last, conflicts = _text(answer).split(" ")
     pairs = (pair.split("=") for pair in conflicts.split(",") if pair)
-    return RedriveReply(
-        int(redriven), int(seen), last, tuple((pair[0], pair[1]) for pair in pairs)
-    )
+    return RedriveReply(int(redriven), int(seen), last, tuple((pair[0], pair[1]) for pair in pairs))
 
 
 def redrive(

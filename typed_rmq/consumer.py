@@ -10,9 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Generic, TypeVar
-
-from typing_extensions import Self
+from typing import Generic, Self, TypeVar
 
 from . import signals
 from .async_session import AsyncSession

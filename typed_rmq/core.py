@@ -502,7 +502,8 @@ class ConsumerCore(Generic[T]):
         waiting = field in self._acks or any(v.field == field for v in list(self._verdicts))
         sent = self._open
         return not waiting and not (
-            sent is not None and (field in sent.acks or any(v.field == field for v in sent.verdicts))
+            sent is not None
+            and (field in sent.acks or any(v.field == field for v in sent.verdicts))
         )
 
     def in_hand(self) -> list[bytes]:

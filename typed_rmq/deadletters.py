@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from . import commands
@@ -79,7 +80,7 @@ class DeadLetters(Generic[T]):
     def __iter__(self) -> Iterator[DeadLetter[T]]:
         after = "-"
         while True:
-            page = self._sync.call(lambda _, after=after: self._page(after))
+            page = self._sync.call(partial(self._page, after))
             yield from (dead_letter(self._codec, entry) for entry in page)
             if len(page) < PAGE:
                 return
@@ -88,14 +89,14 @@ class DeadLetters(Generic[T]):
     async def __aiter__(self) -> AsyncIterator[DeadLetter[T]]:
         after = "-"
         while True:
-            page = await self._async().call(lambda _, after=after: self._page(after))
+            page = await self._async().call(partial(self._page, after))
             for entry in page:
                 yield dead_letter(self._codec, entry)
             if len(page) < PAGE:
                 return
             after = page[-1].at
 
-    def _page(self, after: str) -> Command[list[commands.DeadEntry]]:
+    def _page(self, after: str, _: Lane) -> Command[list[commands.DeadEntry]]:
         return commands.dead_read(self._keys, after=after, limit=PAGE)
 
     def get(self, message_id: str) -> DeadLetter[T] | None:
@@ -126,12 +127,12 @@ class DeadLetters(Generic[T]):
         """
         if message_ids:
             return sum(
-                self._done(self._sync.call(lambda lane, ids=ids: self._some(lane, ids)))
+                self._done(self._sync.call(partial(self._some, ids)))
                 for ids in _chunks(message_ids)
             )
         total, after, left = 0, "-", self.count()
         while left > 0:
-            reply = self._sync.call(lambda lane, after=after: self._all(lane, after))
+            reply = self._sync.call(partial(self._all, after))
             total += self._done(reply)
             if reply.seen < REDRIVE:
                 break
@@ -144,18 +145,18 @@ class DeadLetters(Generic[T]):
         if message_ids:
             total = 0
             for ids in _chunks(message_ids):
-                total += self._done(await call(lambda lane, ids=ids: self._some(lane, ids)))
+                total += self._done(await call(partial(self._some, ids)))
             return total
         total, after, left = 0, "-", await self.acount()
         while left > 0:
-            reply = await call(lambda lane, after=after: self._all(lane, after))
+            reply = await call(partial(self._all, after))
             total += self._done(reply)
             if reply.seen < REDRIVE:
                 break
             after, left = reply.last, left - reply.seen
         return total
 
-    def _some(self, lane: Lane, ids: tuple[str, ...]) -> Command[RedriveReply]:
+    def _some(self, ids: tuple[str, ...], lane: Lane) -> Command[RedriveReply]:
         return commands.redrive(
             self._keys,
             self._keys.lane(lane.token),
@@ -164,7 +165,7 @@ class DeadLetters(Generic[T]):
             ids=ids,
         )
 
-    def _all(self, lane: Lane, after: str) -> Command[RedriveReply]:
+    def _all(self, after: str, lane: Lane) -> Command[RedriveReply]:
         return commands.redrive(
             self._keys,
             self._keys.lane(lane.token),
@@ -200,9 +201,7 @@ class DeadLetters(Generic[T]):
         return await self._async().call(self._purge)
 
     def _purge(self, lane: Lane) -> Command[int]:
-        return commands.dead_purge(
-            self._keys, self._keys.lane(lane.token), lane.next_number()
-        )
+        return commands.dead_purge(self._keys, self._keys.lane(lane.token), lane.next_number())
 
 
 def _chunks(ids: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -18,12 +18,14 @@ __all__ = ["current_frame", "left_by_break"]
 _POP_TOP: Final = opcode.opmap.get("POP_TOP", -1)
 # From 3.14 on, loops drop their iterator by an instruction of its own.
 _POP_ITER: Final = opcode.opmap.get("POP_ITER", -1)
+# Documented for CPython, in spite of its name; `inspect` uses it, too.
+_frame: Final = sys._getframe  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 _CPYTHON: Final = sys.implementation.name == "cpython"
 
 
 def current_frame(depth: int) -> int:
     """Names the frame that called the caller's caller, as long as it lives."""
-    return id(sys._getframe(depth + 1))  # noqa: SLF001 - the documented way to a caller's frame
+    return id(_frame(depth + 1))
 
 
 def left_by_break(depth: int, frame: int) -> bool:
@@ -34,7 +36,7 @@ def left_by_break(depth: int, frame: int) -> bool:
     if not _CPYTHON:
         return False
     try:
-        leaving = sys._getframe(depth + 1)  # noqa: SLF001 - the documented way to a caller's frame
+        leaving = _frame(depth + 1)
     except ValueError:
         return False
     if id(leaving) != frame:

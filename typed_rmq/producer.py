@@ -101,9 +101,7 @@ class Producer(Generic[T]):
         self._content_type = (
             None if codec.content_type == "application/json" else codec.content_type
         )
-        self._plain = {
-            priority: self._options(priority, {}, None, 0, 0) for priority in PRIORITIES
-        }
+        self._plain = {priority: self._options(priority, {}, None, 0, 0) for priority in PRIORITIES}
 
     @property
     def largest_batch(self) -> int:
@@ -197,9 +195,7 @@ class Producer(Generic[T]):
             envelopes.append(wire.build(start, message_id, digests, headers, stored))
         return Batch(ids, envelopes)
 
-    def command(
-        self, lane: Lane, batch: Batch, options: PublishOptions
-    ) -> Command[PublishReply]:
+    def command(self, lane: Lane, batch: Batch, options: PublishOptions) -> Command[PublishReply]:
         """The call that stores a batch. It uses up one number of the lane."""
         return commands.publish(
             self.keys,
@@ -295,5 +291,3 @@ def _pack_headers(headers: Mapping[str, str], content_type: str | None, queue: s
             f"headers= take {len(packed)} bytes; at most {wire.MAX_HEADERS} fit", queue=queue
         )
     return packed
-
-

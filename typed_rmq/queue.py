@@ -10,11 +10,10 @@ import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
-from typing_extensions import Self
 
 from . import commands, worker
 from .async_session import AsyncSession
@@ -132,11 +131,13 @@ class Queue(Generic[T]):
                 f"overflow must be 'raise', 'block', or 'drop_oldest', got {overflow!r:.50}",
                 queue=name,
             )
-        adapter = _adapter(payload_type, name)
+        adapter: TypeAdapter[T] = _adapter(payload_type, name)
         self._codec: Codec[T] = Codec(adapter, serializer, queue=name, max_payload=max_payload)
-        hasher = None
-        if dedup is not None:
-            hasher = bind_dedup(dedup, adapter, payload_type, name, stable=self._codec.stable)
+        hasher = (
+            None
+            if dedup is None
+            else bind_dedup(dedup, adapter, payload_type, name, stable=self._codec.stable)
+        )
         self._lease = check_lease(lease, name)
         self._observers = Observers(observers)
         self._producer: Producer[T] = Producer(
@@ -372,7 +373,7 @@ class Queue(Generic[T]):
         """
         return self._receiver.sync().receive(_timeout(timeout))
 
-    async def areceive(self, timeout: Duration | None = 0) -> Message[T] | None:  # noqa: ASYNC109
+    async def areceive(self, timeout: Duration | None = 0) -> Message[T] | None:
         """``receive`` for asyncio."""
         return await self._receiver.asynchronous().receive(_timeout(timeout))
 
@@ -481,7 +482,7 @@ class Queue(Generic[T]):
             total += reply.deleted
             if reply.deleted == 0:
                 break
-            left = (reply.left if left is None else left - reply.deleted)
+            left = reply.left if left is None else left - reply.deleted
         return total
 
     async def apurge(self) -> int:
@@ -492,7 +493,7 @@ class Queue(Generic[T]):
             total += reply.deleted
             if reply.deleted == 0:
                 break
-            left = (reply.left if left is None else left - reply.deleted)
+            left = reply.left if left is None else left - reply.deleted
         return total
 
     def _purge(self, lane: Lane, left: int | None) -> Command[commands.PurgeReply]:
@@ -631,9 +632,9 @@ class _Store(Generic[T]):
         return self._producer.receipts(self._batch, reply)
 
 
-def _adapter(payload_type: object, queue: str) -> TypeAdapter[T]:
+def _adapter(payload_type: Any, queue: str) -> TypeAdapter[Any]:
     try:
-        return cast("TypeAdapter[T]", TypeAdapter(payload_type))
+        return TypeAdapter(payload_type)
     except PydanticUserError as error:
         raise ConfigError(
             f"queue {queue!r}: Pydantic has no schema for {type_name(payload_type)}: "

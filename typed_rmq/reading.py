@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from . import wire
 from .commands import DeadEntry, StatsReply
@@ -55,10 +56,10 @@ def dead_letter(codec: Codec[T], entry: DeadEntry) -> DeadLetter[T]:
             published_at=None,
             died_at=died_at,
         )
-    payload, headers = _content(codec, entry.envelope, head)
+    content = _content(codec, entry.envelope, head)
     return DeadLetter(
         id=head.id,
-        payload=payload,
+        payload=content.payload,
         raw=entry.envelope[head.payload_at :],
         reason=entry.reason,
         error=entry.error,
@@ -66,22 +67,28 @@ def dead_letter(codec: Codec[T], entry: DeadEntry) -> DeadLetter[T]:
         attempts=head.attempt,
         published_at=wire.timestamp(head.published_ms),
         died_at=died_at,
-        headers=headers,
+        headers=content.headers,
     )
 
 
-def _content(codec: Codec[T], envelope: bytes, head: wire.Head) -> tuple[T | None, dict[str, str]]:
+@dataclass(frozen=True, slots=True)
+class _Content(Generic[T]):
+    payload: T | None
+    headers: dict[str, str]
+
+
+def _content(codec: Codec[T], envelope: bytes, head: wire.Head) -> _Content[T]:
     try:
         headers = wire.decode_headers(envelope[head.headers_at : head.payload_at])
     except wire.BadEnvelope:
-        return None, {}
+        return _Content(None, {})
     try:
         payload = codec.open(
             headers.content_type, envelope[head.payload_at :], head.id.encode("ascii")
         )
     except Undecodable:
-        return None, headers.user
-    return payload, headers.user
+        return _Content(None, headers.user)
+    return _Content(payload, headers.user)
 
 
 def peeked(codec: Codec[T], state: State, item: tuple[bytes, ...]) -> Peeked[T]:
@@ -89,25 +96,26 @@ def peeked(codec: Codec[T], state: State, item: tuple[bytes, ...]) -> Peeked[T]:
     envelope = item[0]
     at = item[1].decode()
     ended = wire.timestamp(int(at.split("-")[0])) if state in ("dead", "done") else None
-    extra = item[2] if len(item) > 2 else b""  # noqa: PLR2004 - the third piece
+    extra = item[2] if len(item) > 2 else b""
     priority: Priority = "normal"
+    content: _Content[T]
     try:
         head = wire.parse(envelope)
         message_id, attempt, priority = head.id, head.attempt, head.priority
         published_at = wire.timestamp(head.published_ms)
-        payload, headers = _content(codec, envelope, head)
+        content = _content(codec, envelope, head)
         raw = envelope[head.payload_at :]
     except wire.BadEnvelope:
         message_id, attempt, published_at = at, 0, None
-        payload, headers, raw = None, {}, envelope
+        content, raw = _Content[T](None, {}), envelope
     return Peeked(
         id=message_id,
         state=state,
-        payload=payload,
+        payload=content.payload,
         raw=raw,
         attempt=attempt,
         published_at=published_at,
-        headers=headers,
+        headers=content.headers,
         priority=priority,
         due_at=wire.timestamp(int(float(at))) if state == "delayed" else None,
         consumer=at if state == "in_flight" else None,

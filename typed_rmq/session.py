@@ -7,6 +7,7 @@ import time
 import traceback as tracebacks
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, Literal, TypeVar
 
 from . import commands, wire
@@ -89,6 +90,10 @@ class Session(Report, Generic[T]):
 
     def recorded(self) -> None:
         """A verdict was recorded: see that it reaches Redis soon."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End after the message in hand."""
         raise NotImplementedError
 
     def settle(self, envelope: bytes) -> None:
@@ -265,7 +270,7 @@ class Session(Report, Generic[T]):
             return
         gone = set(stale)
         for field in stale:
-            self._tell(Observer.stale, lambda field=field: Stale(self.queue_name, _id(field)))
+            self._tell(Observer.stale, partial(Stale, self.queue_name, _id(field)))
         for field in request.acks:
             if field not in gone:
                 self._tell_settled(field, "done")

@@ -78,10 +78,10 @@ def _restore() -> None:
 def _on_signal(number: int, frame: FrameType | None) -> None:
     if not _asked:
         _asked.add(number)
-        for loop in list(_watched):
+        for loop in _watched:
             loop.stop()
         return
-    for loop in list(_watched):
+    for loop in _watched:
         loop.interrupted()
     handler = _before.get(number)
     _restore()

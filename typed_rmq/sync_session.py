@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from .commands import Command, CycleReply
 from .core import Cycle, Drain, Plan, Reap, Stop, Wait
 from .drivers.sync import Interrupted, SyncDriver
 from .errors import TypedRMQError
@@ -268,9 +269,11 @@ class SyncSession(Session[T], Generic[T]):
 
     def _say_goodbye(self, budget: float) -> None:
         try:
-            say_goodbye(
-                self, lambda c: self._driver.execute(c, self._link, budget=budget)
-            )
+
+            def send(command: Command[CycleReply]) -> CycleReply:
+                return self._driver.execute(command, self._link, budget=budget)
+
+            say_goodbye(self, send)
         except TypedRMQError as error:
             logger.warning(
                 "queue %s: a consumer could not say goodbye (%s); what it held comes back when "
@@ -297,7 +300,7 @@ class SyncSession(Session[T], Generic[T]):
         return self._closed
 
 
-def say_goodbye(session: Session[T], execute: Callable[..., object]) -> None:
+def say_goodbye(session: Session[T], send: Callable[[Command[CycleReply]], CycleReply]) -> None:
     """The last calls of a session: repeat what is unanswered, then give back and close."""
     core = session.core
     while True:
@@ -305,8 +308,7 @@ def say_goodbye(session: Session[T], execute: Callable[..., object]) -> None:
         request = core.begin(time.monotonic(), closing=True)
         if request is None:
             return
-        reply = execute(session.cycle_command(request))
-        core.on_reply(request, reply, time.monotonic())  # type: ignore[arg-type]
+        core.on_reply(request, send(session.cycle_command(request)), time.monotonic())
         if request.closing:
             return
 

@@ -27,7 +27,7 @@ import os
 from base64 import b32encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
@@ -127,20 +127,22 @@ def decode_headers(data: bytes) -> Headers:
         document: object = orjson.loads(data)
     except ValueError:
         raise BadEnvelope("its headers are not JSON") from None
-    if not isinstance(document, dict):
-        raise BadEnvelope("its headers are not a JSON object")
-    content_type: object = document.get("type")
-    user: object = document.get("user", {})
+    fields = _json_object(document)
+    content_type = fields.get("type")
     if not (content_type is None or isinstance(content_type, str)):
         raise BadEnvelope("its content type is not a string")
-    if not isinstance(user, dict):
-        raise BadEnvelope("its headers are not a JSON object")
-    checked: dict[str, str] = {}
-    for key, value in user.items():
-        if not (isinstance(key, str) and isinstance(value, str)):
+    user: dict[str, str] = {}
+    for key, value in _json_object(fields.get("user", {})).items():
+        if not isinstance(value, str):
             raise BadEnvelope("one of its headers is not a string")
-        checked[key] = value
-    return Headers(checked, content_type)
+        user[key] = value
+    return Headers(user, content_type)
+
+
+def _json_object(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise BadEnvelope("its headers are not a JSON object")
+    return cast("dict[str, object]", value)  # JSON has no other keys than strings
 
 
 def mode_letter(until_done: bool, *, explicit: bool) -> bytes:

@@ -70,9 +70,7 @@ class AsyncClusterSource:
         self._client = client
         self._key = key
         self._owned = owned
-        self._nodes: dict[
-            aio_connection.AbstractConnection, redis.asyncio.cluster.ClusterNode
-        ] = {}
+        self._nodes: dict[aio_connection.AbstractConnection, redis.asyncio.cluster.ClusterNode] = {}
 
     async def acquire(
         self, ask: tuple[str, int] | None = None
@@ -162,9 +160,7 @@ class AsyncLink:
                     failure = error
                 reply: object = None
                 if data is not None:
-                    reply = await connection.read_response(
-                        disable_decoding=True, timeout=math.inf
-                    )
+                    reply = await connection.read_response(disable_decoding=True, timeout=math.inf)
                 if failure is not None:
                     raise failure
                 return reply
@@ -260,9 +256,7 @@ class AsyncDriver:
         stopping: Callable[[], bool],
         budget: float | None,
     ) -> R:
-        attempts = Attempts(
-            self._queue, self._budget if budget is None else budget, self._tell
-        )
+        attempts = Attempts(self._queue, self._budget if budget is None else budget, self._tell)
         source = filled = False
         while True:
             resend = attempts.after(

@@ -7,13 +7,12 @@ import os
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry as RedisRetry
-from typing_extensions import Self
 
 from ..errors import ConfigError
 from ..retry import Duration, seconds
@@ -23,9 +22,7 @@ from .sync import ClusterSource, PoolSource, SyncDriver, SyncSource
 
 __all__ = ["Client", "Connection"]
 
-Client = (
-    redis.Redis | redis.asyncio.Redis | redis.RedisCluster | redis.asyncio.RedisCluster
-)
+Client = redis.Redis | redis.asyncio.Redis | redis.RedisCluster | redis.asyncio.RedisCluster
 """The clients of redis-py; one made by Sentinel is a ``Redis`` too."""
 
 CALL_TIMEOUT: Final = 5.0
@@ -202,7 +199,7 @@ class Connection:
     ) -> None:
         await self.aclose()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
         """In the child: the parent's connections are not ours. They are forgotten, not closed."""
         if self._url is not None:
             self._sync = None
@@ -214,7 +211,7 @@ _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for connection in list(_connections):
-        connection._after_fork()  # noqa: SLF001 - its own module
+        connection.after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

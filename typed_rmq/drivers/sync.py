@@ -32,7 +32,9 @@ class Interrupted(Exception):
 class SyncSource(Protocol):
     """Where connections come from."""
 
-    def acquire(self, ask: tuple[str, int] | None = None) -> redis.connection.ConnectionInterface: ...
+    def acquire(
+        self, ask: tuple[str, int] | None = None
+    ) -> redis.connection.ConnectionInterface: ...
 
     def release(self, connection: redis.connection.ConnectionInterface) -> None: ...
 
@@ -265,9 +267,7 @@ class SyncDriver:
         sleep: Callable[[float], object],
         budget: float | None,
     ) -> R:
-        attempts = Attempts(
-            self._queue, self._budget if budget is None else budget, self._tell
-        )
+        attempts = Attempts(self._queue, self._budget if budget is None else budget, self._tell)
         source = filled = False
         while True:
             resend = attempts.after(
