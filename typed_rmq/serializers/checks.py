@@ -26,6 +26,7 @@ NULL = re.compile(rb"null")
 ANY_NAN = re.compile(rb"null|[Nn]a[Nn]|[Ii]nf")
 """What a NaN or an infinity of any type can leave in JSON, also as a key."""
 
+_CONTAINERS = (Mapping, list, tuple, deque, set, frozenset)
 _IN_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
 
 
@@ -65,13 +66,13 @@ def scan(value: object, *, text: bool) -> Found:
     stack: list[tuple[object, tuple[str | int, ...]]] = [(value, ())]
     while stack:
         item, where = stack.pop()
-        if len(where) > MAX_DEPTH:
-            return Found((), f"nested deeper than {MAX_DEPTH}")
         if isinstance(item, Enum):
             item = item.value
         problem = _leaf_problem(item, text=text)
         if problem is not None:
             return Found(where, problem)
+        if isinstance(item, _CONTAINERS) and len(where) >= MAX_DEPTH:
+            return Found((), f"nested deeper than {MAX_DEPTH}")
         if isinstance(item, Mapping):
             for key, child in cast("Mapping[object, object]", item).items():
                 if (problem := _leaf_problem(key, text=text)) is not None:
