@@ -100,7 +100,7 @@ class Demo:
                     self.problems.append(f"not finished after {TIME_LIMIT:.0f} s")
                     break
                 time.sleep(LOOK_EVERY)
-        self._look()
+        self._read_journals()
         completions.look(now=True)
         self.problems += self._family.faults
         return self._evidence(queue, victim, completions.message_ids)
@@ -113,11 +113,13 @@ class Demo:
         return self._family.start("publisher", name, mode, "--pause", str(PUBLISH_PAUSE), *options)
 
     def _look(self) -> None:
-        """Read what the children wrote since the last look, and show it."""
-        for child in self._family.children:
-            self._journals.add(child.journal.new_entries())
+        self._read_journals()
         states = {child.name: child.state for child in self._family.children}
         self._screen.progress(self._journals, states)
+
+    def _read_journals(self) -> None:
+        for child in self._family.children:
+            self._journals.add(child.journal.new_entries())
 
     def _kill(self, victim: Child, queue: Queue[Order]) -> None:
         stalled = self._journals.stalled

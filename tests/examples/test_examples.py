@@ -402,7 +402,8 @@ def test_ctrl_c_ends_the_demo_and_all_its_processes(tmp_path: Path) -> None:
     assert process.stdout is not None
     process.stdout.readline()  # the processes are started
     time.sleep(1.5)
-    assert len(processes_of(tmp_path)) >= 5
+    if sys.platform == "linux":
+        assert len(processes_of(tmp_path)) >= 5
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
@@ -434,7 +435,7 @@ def parse_table(output: str) -> dict[str, int]:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Command lines of living processes that name the folder."""
+    """Command lines of living processes that name the folder (on Linux; elsewhere none)."""
     found: list[str] = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
