@@ -38,7 +38,8 @@ _VERSION = b"trmq1"
 _TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: typing writes the type argument of Dedup[Order](...) into the instance.
+@dataclass(frozen=True)
 class Dedup(Generic[T_contra]):
     """How a queue recognizes a message that it has already.
 

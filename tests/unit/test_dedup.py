@@ -439,3 +439,7 @@ Alias = TypeAliasType("Alias", Order | None)
 )
 def test_names_of_types(tp: Any, name: str) -> None:
     assert name_of(tp) == name
+
+
+def test_the_type_argument_may_be_written_out() -> None:
+    assert Dedup[Order](key=lambda order: order.order_id).key is not None
