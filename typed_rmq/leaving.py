@@ -18,6 +18,18 @@ __all__ = ["current_frame", "left_by_break"]
 _POP_TOP: Final = opcode.opmap.get("POP_TOP", -1)
 # From 3.14 on, loops drop their iterator by an instruction of its own.
 _POP_ITER: Final = opcode.opmap.get("POP_ITER", -1)
+_CACHE: Final = opcode.opmap.get("CACHE", 0)
+# After these the top of the stack is what it was before, so that a POP_TOP throws the iterator
+# away. After anything else, such as a CALL, it drops a value that was just made: an iterator that
+# was kept in a list outlives its loop and ends so, in any frame. From 3.13 on, END_FOR is followed
+# by a POP_TOP of its own, for loops that have come to their end.
+_KEEP_THE_TOP: Final = (
+    *("DELETE_", "JUMP_", "NOP", "NOT_TAKEN", "POP_", "RAISE_", "RERAISE", "RETURN_", "STORE_"),
+    *("SWAP", "END_ASYNC_FOR", "END_FOR" if sys.version_info < (3, 13) else "END_ASYNC_FOR"),
+)
+_MAY_PRECEDE: Final = frozenset(
+    code for name, code in opcode.opmap.items() if name.startswith(_KEEP_THE_TOP)
+)
 # Documented for CPython, in spite of its name; `inspect` uses it, too.
 _frame: Final = sys._getframe  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 _CPYTHON: Final = sys.implementation.name == "cpython"
@@ -41,4 +53,10 @@ def left_by_break(depth: int, frame: int) -> bool:
         return False
     if id(leaving) != frame:
         return False
-    return leaving.f_code.co_code[leaving.f_lasti] in (_POP_TOP, _POP_ITER)
+    code, at = leaving.f_code.co_code, leaving.f_lasti
+    if code[at] not in (_POP_TOP, _POP_ITER):
+        return False
+    before = at - 2
+    while before > 0 and code[before] == _CACHE:
+        before -= 2
+    return code[before] in _MAY_PRECEDE
