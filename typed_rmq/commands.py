@@ -197,7 +197,11 @@ def cycle(
         *acks,
     ]
     for verdict in verdicts:
-        args.extend(verdict)
+        # Reasons may come from anywhere, also with lone surrogates, and must not stop the call.
+        args.extend(
+            part.encode("utf-8", "backslashreplace") if isinstance(part, str) else part
+            for part in verdict
+        )
     return Command(
         scripts.CYCLE,
         (

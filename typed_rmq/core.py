@@ -174,7 +174,7 @@ class ConsumerCore(Generic[T]):
         self._batch_at = 0.0
         self._empty = False
         self._drain = False
-        self._wait: float | None = None
+        self._due: float | None = None
         self._idle_since: float | None = None
         self._expired: dict[bytes, float] = {}
         self._to_reap: deque[bytes] = deque()
@@ -184,6 +184,8 @@ class ConsumerCore(Generic[T]):
     def take(self, now: float) -> Message[T] | None:
         """The next message that was fetched already, if there is one and the lease holds."""
         while self._buffer:
+            if self.stopping:  # only what is in hand is finished
+                return None
             if now > self.lease_until:
                 # Others may own these by now. Giving them back is right in either case.
                 self.give_back()
@@ -195,9 +197,12 @@ class ConsumerCore(Generic[T]):
             field = envelope[_FIELD]
             try:
                 message = self.message_type(self._decode(envelope), envelope, self._owner)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - validators may raise anything
                 self._bury(envelope, error)
                 continue
+            except BaseException:  # a KeyboardInterrupt: it was not started
+                self._buffer.appendleft(envelope)
+                raise
             if envelope[15] == 0x73:
                 self._suspect = field
             if envelope[16] in b"dD":
@@ -212,6 +217,7 @@ class ConsumerCore(Generic[T]):
         """What cannot be decoded never reaches the handler, and never stops the loop."""
         reason = str(error) or type(error).__name__
         self._report.undecodable(envelope, reason)
+        self._no_suspect(envelope[_FIELD])
         self._verdicts.append(Verdict(b"d", envelope[_FIELD], reason))
 
     # --- deciding
@@ -223,8 +229,11 @@ class ConsumerCore(Generic[T]):
         if self.stopping or self._reached_limit():
             return Stop()
         if self._to_reap:
+            # What comes back, and what was drained for, can be claimed: the queue is not empty.
+            self._empty = False
             return Reap(self._to_reap.popleft())
         if self._must_drain():
+            self._empty = False
             return Drain()
         if not self._empty:
             self._adapt(now)
@@ -245,12 +254,16 @@ class ConsumerCore(Generic[T]):
         return limit is not None and self._delivered >= limit
 
     def _must_drain(self) -> bool:
-        """Whether a suspect is in hand, or waits for hands that are not empty yet."""
+        """Whether a suspect is in hand or waits for empty hands, or there are no hands left."""
         if self._suspect is not None:
-            if self._suspect in self._hands:
-                return True
+            return True
+        if not self._hands:
+            return False
+        return self._drain or (self._want() == 0 and not self.pending)
+
+    def _no_suspect(self, field: bytes) -> None:
+        if field == self._suspect:
             self._suspect = None
-        return self._drain and bool(self._hands)
 
     def _adapt(self, now: float) -> None:
         if self._batch_at:
@@ -273,8 +286,8 @@ class ConsumerCore(Generic[T]):
 
     def _wait_seconds(self, now: float, idle_left: float | None) -> float:
         bounds = [self.plan.lease / 3, MAX_WAIT]
-        if self._wait is not None:
-            bounds.append(self._wait)
+        if self._due is not None:
+            bounds.append(self._due - now)
         if idle_left is not None:
             bounds.append(idle_left)
         if self._expired:
@@ -293,6 +306,7 @@ class ConsumerCore(Generic[T]):
         self._open = None
         for held in (self._buffer, self._hands, self._acks, self._verdicts):
             held.clear()
+        self._suspect = None
 
     def begin(self, now: float, *, closing: bool = False) -> Cycle | None:
         """A call that claims nothing: sends verdicts, renews, or ends the session.
@@ -340,6 +354,8 @@ class ConsumerCore(Generic[T]):
             return
         self._report.settled(request, reply.stale)
         self._remember_lost(reply.stale)
+        if reply.lost:
+            self._report.data_loss(reply.lost)
         if reply.reaped:
             self._abandon_session()
             return
@@ -353,13 +369,18 @@ class ConsumerCore(Generic[T]):
             self._batch_at = now
             self._idle_since = None
             self._report.claimed(fresh)
-        elif request.want and reply.status == "new":
+            if len(fresh) == 1 and fresh[0][15] == 0x73:
+                self._suspect = fresh[0][_FIELD]
+        elif request.want and reply.status == "new" and reply.wait != 0:
             self._empty = True
             if self._idle_since is None:
                 self._idle_since = now
         self._drain = reply.drain
-        self._wait = reply.wait
-        self._note_expired(reply.expired, now)
+        self._due = None if reply.wait is None else now + reply.wait
+        if request.want:
+            # Verdicts may go over another connection, which says nothing about an outage of the
+            # one that sessions are watched on.
+            self._note_expired(reply.expired, now)
         if request.closing:
             self.session = None
 
@@ -371,7 +392,6 @@ class ConsumerCore(Generic[T]):
         mine.update(list(self._acks))
         mine.update(verdict.field for verdict in list(self._verdicts))
         if reply.status == "lost":
-            self._report.data_loss(reply.lost)
             self._forget([field for field in mine if field not in theirs])
         return [envelope for field, envelope in theirs.items() if field not in mine]
 
@@ -383,6 +403,7 @@ class ConsumerCore(Generic[T]):
         self._remember_lost(fields)
         for field in fields:
             self._hands.pop(field, None)
+            self._no_suspect(field)
         kept = [e for e in _drained(self._buffer) if e[_FIELD] not in fields]
         self._buffer.extend(kept)
         self._report.lease_lost(sorted(fields))
@@ -451,6 +472,7 @@ class ConsumerCore(Generic[T]):
         held = self._hands.pop(field, None)
         if held is None:
             self._raise_settled(field)
+        self._no_suspect(field)
         return held[1]
 
     def check_held(self, envelope: bytes) -> None:
@@ -514,14 +536,18 @@ class ConsumerCore(Generic[T]):
         """Release what was fetched and not started: at once, uncounted, in its order."""
         for envelope in _drained(self._buffer):
             self._verdicts.append(Verdict(b"R", envelope[_FIELD]))
+            self._no_suspect(envelope[_FIELD])
         self._batch_at = 0.0
 
     # --- chores while a message is in hand
 
     @property
     def busy(self) -> bool:
-        """Whether a lease must be kept, or a verdict waits to be sent."""
-        return bool(self._hands or self._buffer or self._acks or self._verdicts or self._open)
+        """Whether a lease must be kept, or a verdict waits to be sent or for its answer."""
+        if self._hands or self._buffer or self._acks or self._verdicts:
+            return True
+        sent = self._open
+        return sent is not None and bool(sent.acks or sent.verdicts)
 
     @property
     def pending(self) -> bool:

@@ -22,6 +22,9 @@
 --       expired     sessions whose lease has run out
 --       envelopes   what was claimed; of again and lost: all that the session holds
 --
+-- An answer that got lost is stored with the lane: the repeated call gets it, with "<lost>?" in
+-- front in Redis where operations were lost.
+--
 -- Redis refuses a script's first write when it is out of memory, if that write could need more.
 -- Acks and claims must go through all the same: with full=1 the first write is a DEL.
 local lane, inflight, sessions, stats, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -38,10 +41,14 @@ local now = now_ms()
 local state, lost, stored = lane_enter(lane, n)
 if state == 'old' then return { state, -1, '', 0, 0, {}, {} } end
 if state == 'again' then
-  local mine = redis.call('HVALS', inflight)
+  local mine, alive = redis.call('HVALS', inflight), redis.call('ZSCORE', sessions, session)
   if ARGV[9] == '1' then redis.call('DEL', prefix .. 'none') end
   redis.call('ZADD', sessions, 'XX', string.format('%.0f', now + lease), session)
-  return { state, 0, stored, 0, 0, {}, mine }
+  -- What the first try took may belong to others by now.
+  local losses, rest = string.match(stored, '^(%d+)%?(.*)$')
+  if losses then state, lost, stored = 'lost', tonumber(losses), rest end
+  if not alive and not closing and string.sub(stored, 1, 1) ~= '!' then stored = '!' .. stored end
+  return { state, 0, stored, lost, 0, {}, mine }
 end
 
 -- 1. Read what there is.
@@ -70,8 +77,9 @@ for i = 1, #others, 2 do
   if others[i] ~= session and not next_lease then next_lease = tonumber(others[i + 1]) end
 end
 
--- 2. The verdicts. Where the session holds just what it believes to hold, none can be stale.
-local trusted = size == held and lost == 0
+-- 2. The verdicts. Where the session holds just what it believes to hold, none can be stale. A
+-- consumer may count while its verdicts are being recorded, so the size must make sense as well.
+local trusted = size == held and acks <= size and lost == 0 and not reaped
 local settled, stale = {}, {}
 local front, back, suspected = { {}, {}, {} }, { {}, {}, {} }, {}
 local letters, freed, finished, later = {}, {}, {}, {}
@@ -87,14 +95,18 @@ end
 local first_verdict = FIRST + acks
 local verdict_fields = {}
 for i = first_verdict, #ARGV, 5 do verdict_fields[#verdict_fields + 1] = ARGV[i + 1] end
-local verdict_envelopes = #verdict_fields > 0
-  and redis.call('HMGET', inflight, unpack(verdict_fields)) or {}
+local verdict_envelopes, judged = {}, {}
+if #verdict_fields > 0 then
+  verdict_envelopes = redis.call('HMGET', inflight, unpack(verdict_fields))
+  for _, field in ipairs(settled) do judged[field] = true end
+end
 for j, field in ipairs(verdict_fields) do
   local e, at = verdict_envelopes[j], first_verdict + 5 * (j - 1)
   local kind, a = ARGV[at], ARGV[at + 2]
-  if not e then
+  if not e or judged[field] then
     stale[#stale + 1] = field
   else
+    judged[field] = true
     settled[#settled + 1] = field
     if kind ~= 'a' and kind ~= 'd' and (not head_readable(e) or head_worn(e)) then
       kind, a = 'd', 'its head is damaged, or it was delivered 999,999 times'
@@ -133,6 +145,7 @@ local remaining = size - #settled
 -- 3. What the consumer can take: suspects alone, else the ready lists in their order.
 local claims = want > 0 and not paused and not reaped and lost == 0 and not closing
 local claimed, fields, seen, drain = {}, {}, {}, 0
+local front_from, back_from = { 1, 1, 1 }, { 1, 1, 1 } -- what is before was claimed
 local from_list, due_count, suspect_taken = { 0, 0, 0 }, 0, 0
 local function claim(e)
   if not head_ok(e) then
@@ -173,20 +186,18 @@ if claims and suspects_before + #suspected > 0 then
 elseif claims then
   local left = want
   for p = 1, 3 do
-    while left > 0 and #front[p] > 0 do
-      claim(table.remove(front[p], 1))
-      left = left - 1
-    end
+    local last = math.min(left, #front[p])
+    for i = 1, last do claim(front[p][i]) end
+    front_from[p], left = last + 1, left - last
     if left > 0 and lengths[p] > 0 then
       local items = redis.call('LRANGE', ready[p], 0, left - 1)
       for _, e in ipairs(items) do claim(e) end
       from_list[p] = #items
       left = left - #items
     end
-    while left > 0 and #back[p] > 0 do
-      claim(table.remove(back[p], 1))
-      left = left - 1
-    end
+    last = math.min(left, #back[p])
+    for i = 1, last do claim(back[p][i]) end
+    back_from[p], left = last + 1, left - last
   end
 end
 -- A claim never overwrites what the session already holds.
@@ -228,15 +239,18 @@ end
 if #later > 0 then redis.call('ZADD', delayed, unpack(later)) end
 local left_over = 0
 for p = 1, 3 do
-  for i = #front[p], 1, -1 do redis.call('LPUSH', ready[p], front[p][i]) end
-  if #back[p] > 0 then redis.call('RPUSH', ready[p], unpack(back[p])) end
-  left_over = left_over + lengths[p] - from_list[p] + #front[p] + #back[p]
+  local first, last = front_from[p], back_from[p]
+  for i = #front[p], first, -1 do redis.call('LPUSH', ready[p], front[p][i]) end
+  if last <= #back[p] then redis.call('RPUSH', ready[p], unpack(back[p], last)) end
+  left_over = left_over + lengths[p] - from_list[p] + #front[p] - first + #back[p] - last + 2
 end
 for i = #suspected, 1, -1 do redis.call('LPUSH', suspects, suspected[i]) end
 local suspects_left = suspects_before - suspect_taken + #suspected
 if done_before then
+  -- At most 1,000 entries more than come go in one call, also where the bound was lowered.
+  local cap = string.format('%.0f', math.max(keep_done, done_before - 1000))
   for _, item in ipairs(finished) do
-    redis.call('XADD', done, 'MAXLEN', keep_done, '*', 'e', item[1], 'd', item[2])
+    redis.call('XADD', done, 'MAXLEN', cap, '*', 'e', item[1], 'd', item[2])
   end
 end
 if #settled > 0 then redis.call('HDEL', inflight, unpack(settled)) end
@@ -261,7 +275,8 @@ local tell = work or (due_moved and not paused) or new_lease_first
   or (closing and (next_due or next_lease))
 if tell and bell_before == 0 then
   redis.call('RPUSH', bell, '1')
-elseif not tell and bell_before > 0 and (claims or closing) then
+elseif not tell and not next_due and bell_before > 0 and (claims or closing) then
+  -- Where something is delayed, it may have been rung for an earlier time that others do not know.
   redis.call('DEL', bell)
 end
 if room_before == 0 and #claimed > 0 then
@@ -273,11 +288,14 @@ local wait = -1
 local function sooner(at)
   if at and (wait < 0 or at - now < wait) then wait = math.max(0, at - now) end
 end
-if not paused then sooner(next_due) end
+-- Only what this session can take now is due now: else it would ask again and again.
+if not paused and drain == 0 then sooner(next_due) end
+if claims and drain == 0 and #claimed == 0 and left_over + suspects_left > 0 then sooner(now) end
 sooner(next_lease)
 local text = (reaped and '!' or '') .. table.concat(stale, ',')
-lane_leave(lane, n, text)
 if lost > 0 then
+  lane_leave(lane, n, string.format('%.0f?%s', lost, text))
   return { 'lost', wait, text, lost, drain, expired, mine }
 end
+lane_leave(lane, n, text)
 return { state, wait, text, 0, drain, expired, claimed }

@@ -114,6 +114,12 @@ if #new > 0 and redis.call('LLEN', bell) == 0 then
   end
   ring = ring and redis.call('HGET', meta, 'paused') ~= '1'
 end
+-- Where publishers wait for room, the next one may find some as well.
+local wake = false
+if overflow == 'block' and max_length > 0 then
+  local waiting = tonumber(redis.call('HGET', meta, 'blocked') or '0') or 0
+  wake = waiting > now and redis.call('LLEN', room) == 0
+end
 local sums = counters_read(stats, {
   published = #new, duplicates = duplicates, dropped = #victims,
 })
@@ -148,13 +154,9 @@ end
 dedup_free(owned)
 counters_write(stats, sums)
 if ring then redis.call('RPUSH', bell, '1') end
-if overflow == 'block' and max_length > 0 then
-  -- The next publisher that waits may find room as well.
-  local waiting = tonumber(redis.call('HGET', meta, 'blocked') or '0') or 0
-  if waiting > now and redis.call('LLEN', room) == 0 then
-    redis.call('RPUSH', room, '1')
-    redis.call('PEXPIRE', room, 60000)
-  end
+if wake then
+  redis.call('RPUSH', room, '1')
+  redis.call('PEXPIRE', room, 60000)
 end
 local text = table.concat(answer, ',')
 lane_leave(lane, n, text)

@@ -31,7 +31,10 @@ else
   pairs_ = redis.call('HSCAN', inflight, '0', 'COUNT', 1000)[2]
 end
 local fields, envelopes = {}, {}
-for i = 1, math.min(#pairs_, 4000), 2 do
+local count = math.min(#pairs_ / 2, 2000)
+-- Whoever is left for the next call was not held alone, and must not look like it.
+if count < size then count = math.min(count, size - 2) end
+for i = 1, 2 * count, 2 do
   fields[#fields + 1] = pairs_[i]
   envelopes[#envelopes + 1] = pairs_[i + 1]
 end

@@ -1,9 +1,10 @@
 -- redrive: put dead letters back, as new: attempt one, at the end of their ready list.
--- include: lane counters head dedup bury
+-- include: lane head dedup bury
 --
 -- KEYS  lane high normal low dead dead_ids bell meta
 -- ARGV  n prefix window after limit id...
---       window  dedup window in ms that a message takes its key back for
+--       window  dedup window in ms that a message takes its key back for; 0 for not at all, as a
+--               key without an end is only for those that hold it until done
 --       after   without ids: only letters behind this stream id, or "-" for the first
 --       limit   without ids: how many letters to look at
 -- Reply { status, answer }
@@ -18,11 +19,13 @@ local FIRST = 6
 local state, _, stored = lane_enter(lane, n)
 if state ~= 'new' then return { state, stored } end
 
-local entries = {}
+local entries, total = {}, redis.call('XLEN', dead)
+redis.call('HLEN', dead_ids) -- a key of the wrong type must fail here, before the first write
 if #ARGV >= FIRST then
-  local at = redis.call('HMGET', dead_ids, unpack(ARGV, FIRST))
+  local at, seen = redis.call('HMGET', dead_ids, unpack(ARGV, FIRST)), {}
   for i = 1, #ARGV - FIRST + 1 do
-    if at[i] then
+    if at[i] and not seen[at[i]] then
+      seen[at[i]] = true
       entries[#entries + 1] = redis.call('XRANGE', dead, at[i], at[i])[1]
     end
   end
@@ -57,16 +60,16 @@ local paused = redis.call('HGET', meta, 'paused') == '1'
 for p = 1, 3 do redis.call('LLEN', ready[p]) end
 
 for _, take in ipairs(takes) do
-  if take[3] or window <= 0 then
+  if take[3] then
     redis.call('SET', take[1], take[2])
-  else
+  elseif window > 0 then
     redis.call('SET', take[1], take[2], 'PX', window)
   end
 end
 for p = 1, 3 do
   if #back[p] > 0 then redis.call('RPUSH', ready[p], unpack(back[p])) end
 end
-bury_forget(dead, dead_ids, moved)
+bury_forget(dead, dead_ids, moved, total)
 if #moved > 0 and bell_before == 0 and not paused then redis.call('RPUSH', bell, '1') end
 local answer = #moved .. ' ' .. #entries .. ' ' .. last .. ' ' .. table.concat(conflicts, ',')
 lane_leave(lane, n, answer)

@@ -14,20 +14,29 @@ local function bury(dead, ids, letter)
     fields[5], fields[6] = 'x', letter[3]
     if letter[4] and letter[4] ~= '' then fields[7], fields[8] = 't', letter[4] end
   end
-  local at = redis.call('XADD', dead, '*', unpack(fields))
-  if head_readable(e) and not letter.unindexed then
-    redis.call('HSET', ids, head_id(e), at)
+  local indexed = head_readable(e) and not letter.unindexed
+  if letter.unindexed then
+    fields[#fields + 1] = 'u'
+    fields[#fields + 1] = '1'
   end
+  local at = redis.call('XADD', dead, '*', unpack(fields))
+  if indexed then redis.call('HSET', ids, head_id(e), at) end
 end
 
--- Takes these entries, as XRANGE returns them, out of the stream and the index.
-local function bury_forget(dead, ids, entries)
+-- Takes these entries, as XRANGE returns them, out of the stream of so many and out of the index.
+local function bury_forget(dead, ids, entries, total)
   if #entries == 0 then return end
+  if #entries == total then
+    -- A stream without entries would stay as a key.
+    redis.call('DEL', dead, ids)
+    return
+  end
   local at, names = {}, {}
   for i, entry in ipairs(entries) do
     at[i] = entry[1]
     local e = entry[2][2]
-    if head_ok(e) then names[#names + 1] = head_id(e) end
+    local unindexed = entry[2][#entry[2] - 1] == 'u'
+    if head_readable(e) and not unindexed then names[#names + 1] = head_id(e) end
   end
   redis.call('XDEL', dead, unpack(at))
   if #names > 0 then redis.call('HDEL', ids, unpack(names)) end
@@ -35,8 +44,9 @@ end
 
 -- Keeps the newest; at most 1,000 go in one call.
 local function bury_trim(dead, ids, keep)
-  local excess = math.min(redis.call('XLEN', dead) - keep, 1000)
+  local total = redis.call('XLEN', dead)
+  local excess = math.min(total - keep, 1000)
   if excess > 0 then
-    bury_forget(dead, ids, redis.call('XRANGE', dead, '-', '+', 'COUNT', excess))
+    bury_forget(dead, ids, redis.call('XRANGE', dead, '-', '+', 'COUNT', excess), total)
   end
 end

@@ -27,6 +27,6 @@ local function head_worn(e) return string.sub(e, 51, 56) == '999999' end
 -- The envelope for its next delivery, with the attempt that it will be and 's' or '-'.
 local function head_next(e, attempt, suspect)
   return string.sub(e, 1, 15) .. suspect .. string.sub(e, 17, 17)
-    .. string.format('%04d', attempt) .. string.sub(e, 22, 50)
+    .. string.format('%04d', math.min(attempt, 9999)) .. string.sub(e, 22, 50)
     .. string.format('%06d', tonumber(string.sub(e, 51, 56)) + 1) .. string.sub(e, 57)
 end
