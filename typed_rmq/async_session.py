@@ -19,13 +19,13 @@ from .drivers.sync import Interrupted, SyncDriver
 from .errors import TypedRMQError
 from .message import Message
 from .session import Context, Session
-from .sync_session import CLOSE_BUDGET, say_goodbye
+from .sync_session import CHORE_BUDGET, CHORE_PAUSE, CLOSE_BUDGET, say_goodbye
 
 T = TypeVar("T")
 
 __all__ = ["AsyncSession"]
 
-logger = logging.getLogger("typed_rmq")
+logger: Final = logging.getLogger("typed_rmq")
 
 _leaving: Final[set[asyncio.Task[None]]] = set()
 """Tasks that close sessions whose loop was left: asyncio itself holds tasks only weakly."""
@@ -84,7 +84,7 @@ class AsyncSession(Session[T], Generic[T]):
     async def receive(self, timeout: float | None) -> Message[T] | None:
         """The next message within ``timeout`` seconds (``None``: without end), if one comes."""
         message = await self._fetch(None if timeout is None else time.monotonic() + timeout)
-        if message is not None and self._timer is None:
+        if message is not None:
             self._keep()
         return message
 
@@ -232,14 +232,10 @@ class AsyncSession(Session[T], Generic[T]):
             self._set_timer(self._armed_at)
 
     def _keep(self) -> None:
-        """A message is in hand now: see that the lease is renewed."""
-        due = [self.core.renewal_due()]
-        if self._armed_at is not None:
-            due.append(self._armed_at)
-        hand_back = self.core.hand_back_due()
-        if hand_back is not None:
-            due.append(hand_back)
-        self._set_timer(min(due))
+        """Set the timer for the next chore, if there is one."""
+        due = self.next_chore(self._armed_at)
+        if due is not None:
+            self._set_timer(due)
 
     def _set_timer(self, at: float) -> None:
         if self._timer is not None:
@@ -264,13 +260,14 @@ class AsyncSession(Session[T], Generic[T]):
         if armed:
             self._armed_at = None
         hand_back = self.core.hand_back_due()
-        if hand_back is not None and now >= hand_back:
+        stuck = hand_back is not None and now >= hand_back
+        if stuck:
             self.core.hand_back()
-        if self.core.pending and (armed or hand_back is not None):
-            self._start(self._flush())
+        if self.core.pending and (armed or stuck):
+            self._start(self._flush(CHORE_BUDGET))
         elif self.core.holding and now >= self.core.renewal_due():
             self._start(self._renew())
-        elif self.core.busy:
+        else:
             self._keep()
 
     def _renew_now(self) -> None:
@@ -290,22 +287,23 @@ class AsyncSession(Session[T], Generic[T]):
                 self.queue_name,
                 task.exception(),
             )
-        if self._closed or self._loop.is_closed() or not self.core.busy:
+        if self._closed or self._loop.is_closed():
             return
         if self.core.pending and self._armed_at is None:
-            self._armed_at = time.monotonic() + (0.5 if failed else self.core.plan.ack_linger)
+            self._armed_at = time.monotonic() + (
+                CHORE_PAUSE if failed else self.core.plan.ack_linger
+            )
         self._keep()
 
     async def _renew(self) -> None:
         session, sent_at = self.core.session, time.monotonic()
         if session is None:
             return
-        left = max(0.5, self.core.lease_until - sent_at)
         alive = await self._driver.execute(
             self.renew_command(session),
             self._pulse,
             stopping=self._is_stopping,
-            budget=min(left, 5.0),
+            budget=CHORE_BUDGET,
         )
         self.core.on_renewed(session, sent_at, time.monotonic(), alive=alive)
         if not self._driver.keep:

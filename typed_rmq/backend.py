@@ -94,9 +94,10 @@ class SyncBackend:
             link.drop()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back; a later call begins anew."""
         while self._hands:
             self._hands.pop().link.release()
+        self._driver = None
 
     def after_fork(self) -> None:
         """In the child: the parent's lanes and connections are not ours."""

@@ -186,8 +186,9 @@ class ConsumerCore(Generic[T]):
         while self._buffer:
             if self.stopping:  # only what is in hand is finished
                 return None
-            if now > self.lease_until:
-                # Others may own these by now. Giving them back is right in either case.
+            if self.stopping or now > self.lease_until:
+                # Nobody starts these any more, or others own them by now: giving them back is
+                # right in either case.
                 self.give_back()
                 return None
             try:

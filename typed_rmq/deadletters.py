@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 __all__ = ["DeadLetters"]
 
-logger = logging.getLogger("typed_rmq")
+logger: Final = logging.getLogger("typed_rmq")
 
 PAGE: Final = 100
 REDRIVE: Final = 500

@@ -15,7 +15,7 @@ from typing import Final
 
 __all__ = ["Keeper"]
 
-logger = logging.getLogger("typed_rmq")
+logger: Final = logging.getLogger("typed_rmq")
 
 IDLE_EXIT: Final = 0.1
 """Seconds without anything to keep after which the thread ends; starting one costs about 50 µs."""
@@ -40,12 +40,20 @@ class Keeper:
         self._ended = False
 
     def wake(self) -> None:
-        """Look at the chores now; starts the thread if there is none."""
+        """Look at the chores now; starts the thread if there is none.
+
+        Raises ``RuntimeError`` where the system has no more threads to give: a loop that nobody
+        looks after must not go on.
+        """
         with self._condition:
             self._woken = True
             if self._thread is None and not self._ended:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except BaseException:
+                    self._thread = None
+                    raise
             else:
                 self._condition.notify()
 
@@ -76,7 +84,7 @@ class Keeper:
                 self._woken = False
             try:
                 pause = self._chores()
-            except Exception:
+            except BaseException:
                 # Whatever happens, the lease must be looked after: try again a little later.
                 logger.exception("%s: a chore failed; it is tried again", self._name)
                 pause = 0.5

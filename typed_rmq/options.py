@@ -25,9 +25,13 @@ def check_lease(lease: Duration, queue: str) -> float:
 
 def check_count(value: int, what: str, queue: str) -> int:
     """A number of messages, zero or more."""
-    if isinstance(value, bool) or not 0 <= value <= 1_000_000_000:
+    if not _whole(value) or not 0 <= value <= 1_000_000_000:
         raise ConfigError(f"{what} must be zero or more messages, got {value!r}", queue=queue)
     return value
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def plan_of(
@@ -42,11 +46,11 @@ def plan_of(
     max_messages: int | None = None,
 ) -> Plan:
     """The options of ``consume`` and ``run``, checked."""
-    if prefetch != "auto" and (isinstance(prefetch, bool) or not 1 <= prefetch <= MAX_BATCH):
+    if prefetch != "auto" and not (_whole(prefetch) and 1 <= prefetch <= MAX_BATCH):
         raise ConfigError(
             f"prefetch must be 'auto' or 1 to {MAX_BATCH}, got {prefetch!r}", queue=queue
         )
-    if max_messages is not None and max_messages < 1:
+    if max_messages is not None and not (_whole(max_messages) and max_messages >= 1):
         raise ConfigError(f"max_messages must be 1 or more, got {max_messages!r}", queue=queue)
     return Plan(
         queue=queue,

@@ -284,7 +284,7 @@ class Queue(Generic[T]):
         priority: Priority,
         headers: Mapping[str, str] | None,
     ) -> tuple[PublishOptions, int]:
-        if not 1 <= batch <= MAX_BATCH:
+        if not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
             raise ConfigError(f"batch must be 1 to {MAX_BATCH}, got {batch!r}", queue=self.name)
         options = self._producer.options(
             delay=delay, at=at, priority=priority, headers=headers, dedup_key=None
@@ -459,7 +459,7 @@ class Queue(Generic[T]):
         return [peeked(self._codec, state, item) for item in items]
 
     def _peek(self, n: int, state: State) -> Command[list[tuple[bytes, ...]]]:
-        if not 1 <= n <= MAX_BATCH:
+        if not isinstance(n, int) or not 1 <= n <= MAX_BATCH:
             raise ConfigError(f"n must be 1 to {MAX_BATCH}, got {n!r}", queue=self.name)
         if state not in ("ready", "delayed", "in_flight", "dead", "done"):
             raise ConfigError(f"{state!r:.50} is no state of a message", queue=self.name)

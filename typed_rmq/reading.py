@@ -71,7 +71,7 @@ def dead_letter(codec: Codec[T], entry: DeadEntry) -> DeadLetter[T]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Content(Generic[T]):
     payload: T | None
     headers: dict[str, str]

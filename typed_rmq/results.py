@@ -75,7 +75,8 @@ class QueueStats:
     dropped: int
 
 
-@dataclass(frozen=True, slots=True)
+# Without slots: typing writes the type argument of DeadLetter[Order](...) into the instance.
+@dataclass(frozen=True)
 class DeadLetter(Generic[T]):
     """A message that was given up, with all that is known about why.
 
@@ -104,7 +105,7 @@ class DeadLetter(Generic[T]):
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Peeked(Generic[T]):
     """A message seen without taking it.
 

@@ -8,6 +8,7 @@ AWS Architecture Blog, 2015).
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,7 +32,12 @@ def seconds(value: Duration, what: str) -> float:
         >>> seconds(timedelta(minutes=2), "lease")
         120.0
     """
-    number = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if isinstance(value, timedelta):
+        number = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        raise ConfigError(f"{what} must be seconds or a timedelta, got {value!r:.50}")
     if not 0.0 <= number < 10_000_000_000:
         raise ConfigError(f"{what} must be a duration of zero seconds or more, got {number!r}")
     return number
@@ -81,8 +87,11 @@ class Retry:
         """Seconds to wait after ``attempt`` failed (1 for the first delivery)."""
         base = seconds(self.backoff, "backoff")
         ceiling = seconds(self.max_backoff, "max_backoff")
-        # The exponent is bounded so that a large attempt cannot overflow a float.
-        full = min(ceiling, base * self.factor ** min(attempt - 1, 64))
+        # By logarithms first: a large attempt would overflow a float.
+        if base and (attempt - 1) * math.log(self.factor) > math.log(max(ceiling, base) / base):
+            full = ceiling
+        else:
+            full = min(ceiling, base * self.factor ** (attempt - 1))
         if self.jitter == "none":
             return full
         draw = random.random() if rng is None else rng.random()

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 __all__ = ["Context", "Session", "decoder"]
 
-logger = logging.getLogger("typed_rmq")
+logger: Final = logging.getLogger("typed_rmq")
 
 MAX_TRACEBACK: Final = 16 * 1024
 MAX_ERROR: Final = 2 * 1024
@@ -42,7 +42,7 @@ LEFT_BY_EXCEPTION: Final = "the loop was left while this message was being handl
 ABANDONED: Final = "the message was dropped without a verdict"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context(Generic[T]):
     """What all sessions of one queue object share."""
 
@@ -189,6 +189,16 @@ class Session(Report, Generic[T]):
         self.core.stopping = True
         self.core.give_back()
         self.recorded()
+
+    def next_chore(self, armed_at: float | None) -> float | None:
+        """When the keeper has something to do; ``None`` while nothing is held or waits."""
+        due = [] if armed_at is None else [armed_at]
+        if self.core.holding:
+            due.append(self.core.renewal_due())
+            hand_back = self.core.hand_back_due()
+            if hand_back is not None:
+                due.append(hand_back)
+        return min(due) if due else None
 
     def abandon_hands(self) -> None:
         """Whatever is still in hand counts as failed: nobody knows how far it got."""

@@ -76,12 +76,13 @@ def _restore() -> None:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
-    if not _asked:
+    # A loop that ends in another thread cannot put the handlers back: then no loop is left here.
+    if _watched and not _asked:
         _asked.add(number)
-        for loop in _watched:
+        for loop in list(_watched):
             loop.stop()
         return
-    for loop in _watched:
+    for loop in list(_watched):
         loop.interrupted()
     handler = _before.get(number)
     _restore()

@@ -29,10 +29,16 @@ T = TypeVar("T")
 
 __all__ = ["SyncSession"]
 
-logger = logging.getLogger("typed_rmq")
+logger: Final = logging.getLogger("typed_rmq")
 
 CLOSE_BUDGET: Final = 5.0
 """Seconds that leaving may take when Redis does not answer; its leases then end by themselves."""
+
+CHORE_BUDGET: Final = 1.0
+"""Seconds that a chore is tried for: the loop must not wait long for its lane, and the keeper
+comes back. Only the loop's own calls use up the retry budget and raise."""
+
+CHORE_PAUSE: Final = 0.5
 
 _sessions: weakref.WeakSet[SyncSession[object]] = weakref.WeakSet()
 
@@ -51,6 +57,7 @@ class SyncSession(Session[T], Generic[T]):
         self._settled = threading.Condition(threading.RLock())
         self._keeper = Keeper(self._chores, f"typed_rmq keeper of {context.keys.name}")
         self._watched = False
+        self._due_at = 0.0
         self._armed_at: float | None = None
         self._extend = False
         self._leaving = False
@@ -66,18 +73,27 @@ class SyncSession(Session[T], Generic[T]):
         message = self.core.take(time.monotonic())
         if message is None:
             message = self._fetch(None)
-        if message is not None and not self._watched:
-            self._watched = True
-            self._keeper.wake()
+            if message is not None:
+                self._keep()
         return message
 
     def receive(self, timeout: float | None) -> Message[T] | None:
         """The next message within ``timeout`` seconds (``None``: without end), if one comes."""
         message = self._fetch(None if timeout is None else time.monotonic() + timeout)
-        if message is not None and not self._watched:
+        if message is not None:
+            self._keep()
+        return message
+
+    def _keep(self) -> None:
+        """A message is in hand now: see that the keeper looks after it, in time."""
+        if not self._watched:
             self._watched = True
             self._keeper.wake()
-        return message
+            return
+        hand_back = self.core.hand_back_due()
+        if hand_back is not None and hand_back < self._due_at:
+            self._due_at = hand_back
+            self._keeper.wake()
 
     def _fetch(self, until: float | None) -> Message[T] | None:
         asked = False
@@ -200,41 +216,48 @@ class SyncSession(Session[T], Generic[T]):
         if self._leaving:
             self.close()
             return None
+        try:
+            return self._do_chores()
+        except TypedRMQError as error:
+            logger.warning(
+                "queue %s: a chore of the consumer failed (%s); it is tried again",
+                self.queue_name,
+                error,
+            )
+            if self.core.pending and self._armed_at is None:
+                self._armed_at = time.monotonic() + CHORE_PAUSE
+            return CHORE_PAUSE
+
+    def _do_chores(self) -> float | None:
         # Cleared before looking: whoever records after this arms again.
         armed_at = self._armed_at
         now = time.monotonic()
         if armed_at is not None and now >= armed_at:
             self._armed_at = armed_at = None
             if self.core.pending:
-                self._flush()
+                self._flush(CHORE_BUDGET)
         hand_back = self.core.hand_back_due()
         if hand_back is not None and now >= hand_back:
             self.core.hand_back()
-            self._flush()
+            self._flush(CHORE_BUDGET)
         if self.core.holding and (self._extend or now >= self.core.renewal_due()):
             self._extend = False
             self._renew()
+        # Cleared before looking, too: whoever takes a message after this wakes the keeper again.
         self._watched = False
-        if not self.core.busy and self._armed_at is None:
+        due = self.next_chore(self._armed_at)
+        if due is None:
             return None
         self._watched = True
-        now = time.monotonic()
-        due = [self.core.renewal_due()]
-        if armed_at is not None:
-            due.append(armed_at)
-        hand_back = self.core.hand_back_due()
-        if hand_back is not None:
-            due.append(hand_back)
-        # After a failed renewal its time is over already: try again soon, not at once.
-        return max(0.001 if armed_at is not None else 0.05, min(due) - now)
+        self._due_at = due
+        return max(0.001, due - time.monotonic())
 
     def _renew(self) -> None:
         session, sent_at = self.core.session, time.monotonic()
         if session is None:
             return
-        left = max(0.5, self.core.lease_until - sent_at)
         alive = self._driver.execute(
-            self.renew_command(session), self._pulse, sleep=self._sleep, budget=min(left, 5.0)
+            self.renew_command(session), self._pulse, sleep=self._sleep, budget=CHORE_BUDGET
         )
         self.core.on_renewed(session, sent_at, time.monotonic(), alive=alive)
         if not self._driver.keep:

@@ -51,7 +51,7 @@ def wants_message(handler: Callable[..., object]) -> bool:
 
 
 def check_concurrency(concurrency: int) -> int:
-    if not 1 <= concurrency <= 1000:
+    if not isinstance(concurrency, int) or not 1 <= concurrency <= 1000:
         raise ConfigError(f"concurrency must be 1 to 1000, got {concurrency!r}")
     return concurrency
 

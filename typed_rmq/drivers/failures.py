@@ -26,7 +26,7 @@ from ..errors import (
 
 __all__ = ["RETRIABLE", "Attempts", "Resend"]
 
-logger = logging.getLogger("typed_rmq")
+logger: Final = logging.getLogger("typed_rmq")
 
 RETRIABLE: Final = (exceptions.RedisError, OSError, ValueError)
 """What ``Attempts.after`` knows how to judge."""
@@ -164,8 +164,8 @@ class Attempts:
         if spent >= self._budget:
             raise QueueUnavailable(
                 f"queue {self._queue!r}: Redis could not do the call within {self._budget:g} s "
-                f"and {self._failures} tries; the last error was: {reason}. It is safe to call "
-                "again",
+                f"and {self._failures} tries; the last error was: {reason}. The call may have been "
+                "done all the same: with deduplication on, publishing again stores nothing twice",
                 queue=self._queue,
             ) from None
         if self._failures == 1 and patient:
@@ -191,7 +191,7 @@ class Attempts:
 
 def _clean(text: str) -> str:
     """An error text of Redis or of the network, without addresses that hold a password."""
-    return _URL.sub("<url>", text)[:300]
+    return _URL.sub("<url>", text)[:300].rstrip(". ")
 
 
 def bad_url(url: object) -> TypedRMQError:

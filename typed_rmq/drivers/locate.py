@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["locate"]
 
-logger = logging.getLogger("typed_rmq")
+logger: Final = logging.getLogger("typed_rmq")
 
 _lock: Final = threading.Lock()
 _embedded: list[EmbeddedServer] = []
