@@ -306,7 +306,17 @@ def purge(keys: QueueKeys, lane_key: bytes, n: int, *, limit: int = 1000) -> Com
     high, normal, low = keys.ready
     return Command(
         scripts.PURGE,
-        (lane_key, high, normal, low, keys.suspects, keys.delayed, keys.bell),
+        (
+            lane_key,
+            high,
+            normal,
+            low,
+            keys.suspects,
+            keys.delayed,
+            keys.bell,
+            keys.meta,
+            keys.room,
+        ),
         [n, keys.prefix, limit],
         _purge_reply,
     )

@@ -279,7 +279,7 @@ elseif not tell and not next_due and bell_before > 0 and (claims or closing) the
   -- Where something is delayed, it may have been rung for an earlier time that others do not know.
   redis.call('DEL', bell)
 end
-if room_before == 0 and #claimed > 0 then
+if room_before == 0 and #claimed + #letters > 0 then
   redis.call('RPUSH', room, '1')
   redis.call('PEXPIRE', room, 60000)
 end

@@ -1,10 +1,10 @@
 -- purge: delete ready and delayed messages, at most 1,000 a call, and free their dedup keys.
 -- include: lane head dedup
 --
--- KEYS  lane high normal low suspects delayed bell
+-- KEYS  lane high normal low suspects delayed bell meta room
 -- ARGV  n prefix limit
 -- Reply { status, deleted, left }
-local lane, delayed, bell = KEYS[1], KEYS[6], KEYS[7]
+local lane, delayed, bell, meta, room = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local n, prefix, limit = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local state, _, stored = lane_enter(lane, n)
 local lists = { KEYS[2], KEYS[3], KEYS[4], KEYS[5] }
@@ -13,26 +13,32 @@ if state ~= 'new' then
   return { state, tonumber(deleted or 0), tonumber(left or 0) }
 end
 
-local gone, cut, total, room = {}, {}, 0, limit
+local gone, cut, total, free = {}, {}, 0, limit
 for _, list in ipairs(lists) do
   total = total + redis.call('LLEN', list)
-  if room > 0 then
-    local items = redis.call('LRANGE', list, 0, room - 1)
+  if free > 0 then
+    local items = redis.call('LRANGE', list, 0, free - 1)
     for _, e in ipairs(items) do gone[#gone + 1] = e end
     if #items > 0 then cut[#cut + 1] = { list, #items } end
-    room = room - #items
+    free = free - #items
   end
 end
 total = total + redis.call('ZCARD', delayed)
-local due = room > 0 and redis.call('ZRANGE', delayed, 0, room - 1) or {}
+local due = free > 0 and redis.call('ZRANGE', delayed, 0, free - 1) or {}
 for _, e in ipairs(due) do gone[#gone + 1] = e end
 local owned = dedup_owned(prefix, gone)
-redis.call('LLEN', bell)
+redis.call('LLEN', bell) -- a key of the wrong type must fail here, before the first write
+local waiting = tonumber(redis.call('HGET', meta, 'blocked') or '0') or 0
+local wake = #gone > 0 and waiting > now_ms() and redis.call('LLEN', room) == 0
 
 for _, c in ipairs(cut) do redis.call('LTRIM', c[1], c[2], -1) end
 if #due > 0 then redis.call('ZREMRANGEBYRANK', delayed, 0, #due - 1) end
 dedup_free(owned)
 local left = total - #gone
 if left == 0 then redis.call('DEL', bell) end
+if wake then
+  redis.call('RPUSH', room, '1')
+  redis.call('PEXPIRE', room, 60000)
+end
 lane_leave(lane, n, #gone .. ' ' .. left)
 return { state, #gone, left }
