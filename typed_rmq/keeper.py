@@ -51,7 +51,7 @@ class Keeper:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 try:
                     self._thread.start()
-                except BaseException:
+                except RuntimeError:
                     self._thread = None
                     raise
             else:
