@@ -39,6 +39,7 @@ MAX_TRACEBACK: Final = 16 * 1024
 MAX_ERROR: Final = 2 * 1024
 
 LEFT_BY_EXCEPTION: Final = "the loop was left while this message was being handled"
+RETRY_CALLED: Final = "retry() was called"
 ABANDONED: Final = "the message was dropped without a verdict"
 
 
@@ -122,7 +123,7 @@ class Session(Report, Generic[T]):
             self.recorded()
 
     def retry(self, envelope: bytes, delay: float | None) -> None:
-        self._fail(envelope, None, "retry() was called", delay)
+        self._fail(envelope, None, RETRY_CALLED, delay)
 
     def reject(self, envelope: bytes, reason: str) -> None:
         self._verdict(envelope, Verdict(b"d", envelope[wire.FIELD], reason))
@@ -174,7 +175,10 @@ class Session(Report, Generic[T]):
                 exc_info=error,
             )
         else:
-            logger.warning(
+            # retry() was the handler's own decision: nothing that somebody must look into.
+            level = logging.INFO if what == RETRY_CALLED else logging.WARNING
+            logger.log(
+                level,
                 "queue %s: message %s: %s, in attempt %d of %d; %s",
                 self.queue_name,
                 message_id,

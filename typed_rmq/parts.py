@@ -1,0 +1,169 @@
+"""What a queue object is made of, put together once and shared by all its methods."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
+
+from .async_session import AsyncSession
+from .backend import AsyncBackend, SyncBackend
+from .binding import type_name
+from .core import Plan
+from .deadletters import DeadLetters
+from .dedup import Dedup
+from .dedup import bind as bind_dedup
+from .drivers.connection import Client, Connection
+from .drivers.locate import locate
+from .errors import ConfigError
+from .events import Observer, Observers, Unavailable
+from .keys import QueueKeys
+from .options import check_count, check_lease, plan_of
+from .producer import Overflow, Producer
+from .received import Receiver
+from .retry import Duration, Retry
+from .serializers.codec import Codec
+from .serializers.protocol import Serializer, SerializerFactory, Wrapper
+from .session import Context
+from .sync_session import SyncSession
+
+T = TypeVar("T")
+
+__all__ = ["Parts"]
+
+
+class Parts(Generic[T]):
+    """The parts; the arguments are those of ``Queue``, with its payload type."""
+
+    def __init__(
+        self,
+        name: str,
+        redis: str | Client | Connection | None,
+        payload_type: object,
+        *,
+        serializer: Serializer[T] | SerializerFactory | Wrapper,
+        dedup: Dedup[T] | None,
+        retry: Retry,
+        lease: Duration,
+        max_length: int | None,
+        overflow: Overflow,
+        keep_done: int,
+        keep_dead: int,
+        observers: Sequence[Observer],
+        max_payload: int,
+    ) -> None:
+        self.keys = keys = QueueKeys(name)
+        adapter: TypeAdapter[T] = _adapter(payload_type, name)
+        self.codec: Codec[T] = Codec(adapter, serializer, queue=name, max_payload=max_payload)
+        hasher = (
+            None
+            if dedup is None
+            else bind_dedup(dedup, adapter, payload_type, name, stable=self.codec.stable)
+        )
+        self.lease = check_lease(lease, name)
+        self._observers = Observers(observers)
+        self.producer: Producer[T] = Producer(
+            keys,
+            self.codec,
+            dedup,
+            hasher,
+            max_length=max_length,
+            overflow=overflow,
+            observers=self._observers,
+        )
+        self.context: Context[T] = Context(
+            keys=keys,
+            codec=self.codec,
+            retry=retry,
+            keep_done=check_count(keep_done, "keep_done", name),
+            keep_dead=check_count(keep_dead, "keep_dead", name),
+            observers=self._observers,
+        )
+        self._connection, self._owns_connection = locate(redis)
+        self.sync = SyncBackend(self._connection, keys, self._unavailable)
+        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncBackend] = (
+            weakref.WeakKeyDictionary()
+        )
+        # A session outlives its loop and its consumer while it says goodbye.
+        self._sync_sessions: weakref.WeakSet[SyncSession[T]] = weakref.WeakSet()
+        self._async_sessions: weakref.WeakSet[AsyncSession[T]] = weakref.WeakSet()
+        one = plan_of(name, self.lease, keep_done, prefetch=1)
+        self.receiver: Receiver[T] = Receiver(
+            lambda: self.sync_session(one), lambda: self.async_session(one)
+        )
+        self.dead: DeadLetters[T] = DeadLetters(
+            keys,
+            self.codec,
+            self._observers,
+            self.producer.window_ms,
+            self.sync,
+            self.backend,
+        )
+
+    def backend(self) -> AsyncBackend:
+        """The backend of the running event loop."""
+        loop = asyncio.get_running_loop()
+        backend = self._async.get(loop)
+        if backend is None:
+            backend = self._async[loop] = AsyncBackend(
+                self._connection, self.keys, self._unavailable
+            )
+        return backend
+
+    def sync_session(self, plan: Plan) -> SyncSession[T]:
+        """A new session of sync code."""
+        session = SyncSession(self.context, plan, self.sync.driver)
+        self._sync_sessions.add(session)
+        return session
+
+    def async_session(self, plan: Plan) -> AsyncSession[T]:
+        """A new session of the running event loop."""
+        fallback = (lambda: self.sync.driver) if self._connection.has_sync else None
+        session = AsyncSession(self.context, plan, self.backend().driver, fallback)
+        self._async_sessions.add(session)
+        return session
+
+    def _unavailable(self, reason: str) -> None:
+        if self._observers:
+            self._observers.tell(Observer.unavailable, Unavailable(self.keys.name, reason))
+
+    def close(self) -> None:
+        """Close the sync sessions and the connections that were made here."""
+        self.receiver.close()
+        for session in list(self._sync_sessions):
+            session.stop()
+            # One with a message in hand ends by itself, when its loop comes round.
+            if not session.core.in_hand():
+                session.close()
+        self.sync.close()
+        if self._owns_connection:
+            self._connection.close()
+
+    async def aclose(self) -> None:
+        """The same for the running event loop, and for sync code, too."""
+        await self.receiver.aclose()
+        for session in list(self._async_sessions):
+            session.stop()
+            if not session.core.in_hand():
+                await session.aclose()
+        backend = self._async.pop(asyncio.get_running_loop(), None)
+        if backend is not None:
+            await backend.aclose()
+        if self._owns_connection:
+            await self._connection.aclose()
+        self.close()
+
+
+def _adapter(payload_type: Any, queue: str) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(payload_type)
+    except PydanticUserError as error:
+        raise ConfigError(
+            f"queue {queue!r}: Pydantic has no schema for {type_name(payload_type)}: "
+            f"{str(error).splitlines()[0]}",
+            queue=queue,
+        ) from None

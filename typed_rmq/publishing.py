@@ -1,0 +1,186 @@
+"""The publishing half of a queue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+from .batches import achunks, chunks
+from .commands import Command, PublishReply
+from .errors import ConfigError
+from .parts import Parts
+from .producer import MAX_BATCH, Batch, Lane, Producer, PublishOptions
+from .results import Priority, Receipt
+from .retry import Duration
+
+T = TypeVar("T")
+
+__all__ = ["Publishing"]
+
+ROOM_WAIT: Final = 5.0
+"""Seconds after which a publisher that waits for room looks for itself."""
+
+
+class Publishing(Generic[T]):
+    """What producers use; part of ``Queue``."""
+
+    _parts: Parts[T]
+
+    def publish(
+        self,
+        payload: T,
+        *,
+        delay: Duration | None = None,
+        at: datetime | float | None = None,
+        priority: Priority = "normal",
+        headers: Mapping[str, str] | None = None,
+        dedup_key: str | None = None,
+    ) -> Receipt:
+        """Validate a payload and store it as a message: one round trip.
+
+        When it returns, Redis has the message, once. A call that lost its reply is repeated
+        inside without storing it twice.
+
+        Args:
+            payload: what to store.
+            delay: seconds until it can be delivered.
+            at: when it can be delivered: seconds since 1970, or a datetime with a time zone.
+            priority: ``"high"``, ``"normal"``, or ``"low"``.
+            headers: text to text, handed to the consumer beside the payload.
+            dedup_key: what makes it the same message, in place of the queue's policy.
+
+        Raises:
+            PayloadError: it is not a ``T``, or cannot be stored safely. Nothing was sent.
+            QueueFull: the queue is at ``max_length``, or Redis is out of memory.
+            QueueUnavailable: Redis did not answer within the retry budget. With deduplication on
+                it is safe to publish again.
+        """
+        options = self._parts.producer.options(
+            delay=delay, at=at, priority=priority, headers=headers, dedup_key=dedup_key
+        )
+        return self._store((payload,), options, None)[0]
+
+    async def apublish(
+        self,
+        payload: T,
+        *,
+        delay: Duration | None = None,
+        at: datetime | float | None = None,
+        priority: Priority = "normal",
+        headers: Mapping[str, str] | None = None,
+        dedup_key: str | None = None,
+    ) -> Receipt:
+        """``publish`` for asyncio."""
+        options = self._parts.producer.options(
+            delay=delay, at=at, priority=priority, headers=headers, dedup_key=dedup_key
+        )
+        return (await self._astore((payload,), options, None))[0]
+
+    def publish_many(
+        self,
+        payloads: Iterable[T],
+        *,
+        batch: int = 500,
+        delay: Duration | None = None,
+        at: datetime | float | None = None,
+        priority: Priority = "normal",
+        headers: Mapping[str, str] | None = None,
+    ) -> list[Receipt]:
+        """Publish many payloads, one round trip per ``batch`` of them (1 to 1,000).
+
+        An invalid payload raises ``PayloadError`` with its ``index`` before its batch is sent;
+        the batches before it are stored. Otherwise as ``publish``.
+        """
+        options, size = self._many(batch, delay, at, priority, headers)
+        receipts: list[Receipt] = []
+        for chunk in chunks(payloads, size):
+            receipts += self._store(chunk, options, len(receipts))
+        return receipts
+
+    async def apublish_many(
+        self,
+        payloads: Iterable[T] | AsyncIterable[T],
+        *,
+        batch: int = 500,
+        delay: Duration | None = None,
+        at: datetime | float | None = None,
+        priority: Priority = "normal",
+        headers: Mapping[str, str] | None = None,
+    ) -> list[Receipt]:
+        """``publish_many`` for asyncio; takes async iterables, too."""
+        options, size = self._many(batch, delay, at, priority, headers)
+        receipts: list[Receipt] = []
+        async for chunk in achunks(payloads, size):
+            receipts += await self._astore(chunk, options, len(receipts))
+        return receipts
+
+    def _many(
+        self,
+        batch: int,
+        delay: Duration | None,
+        at: datetime | float | None,
+        priority: Priority,
+        headers: Mapping[str, str] | None,
+    ) -> tuple[PublishOptions, int]:
+        if not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
+            raise ConfigError(
+                f"batch must be 1 to {MAX_BATCH}, got {batch!r}", queue=self._parts.keys.name
+            )
+        options = self._parts.producer.options(
+            delay=delay, at=at, priority=priority, headers=headers, dedup_key=None
+        )
+        return options, min(batch, self._parts.producer.largest_batch)
+
+    def _store(
+        self, payloads: Sequence[T], options: PublishOptions, first: int | None
+    ) -> list[Receipt]:
+        store = _Store(self._parts.producer, payloads, options, first)
+        while True:
+            receipts = store.receipts(self._parts.sync.call(store.command))
+            if receipts is not None:
+                return receipts
+            self._parts.sync.wait(self._parts.keys.room, ROOM_WAIT)
+
+    async def _astore(
+        self, payloads: Sequence[T], options: PublishOptions, first: int | None
+    ) -> list[Receipt]:
+        store, backend = (
+            _Store(self._parts.producer, payloads, options, first),
+            self._parts.backend(),
+        )
+        while True:
+            receipts = store.receipts(await backend.call(store.command))
+            if receipts is not None:
+                return receipts
+            await backend.wait(self._parts.keys.room, ROOM_WAIT)
+
+
+class _Store(Generic[T]):
+    """One batch on its way: packed once, sent until there is room for it."""
+
+    __slots__ = ("_batch", "_first", "_options", "_payloads", "_producer")
+
+    def __init__(
+        self,
+        producer: Producer[T],
+        payloads: Sequence[T],
+        options: PublishOptions,
+        first: int | None,
+    ) -> None:
+        self._producer = producer
+        self._payloads = payloads
+        self._options = options
+        self._first = first
+        self._batch: Batch | None = None
+
+    def command(self, lane: Lane) -> Command[PublishReply]:
+        batch = self._batch
+        if batch is None:
+            batch = self._producer.pack(lane, self._payloads, self._options, self._first)
+            self._batch = batch
+        return self._producer.command(lane, batch, self._options)
+
+    def receipts(self, reply: PublishReply) -> list[Receipt] | None:
+        assert self._batch is not None
+        return self._producer.receipts(self._batch, reply)
