@@ -13,12 +13,12 @@ from collections.abc import Callable, Coroutine
 from typing import Final, Generic, TypeVar
 
 from .commands import Command, CycleReply
-from .core import Cycle, Drain, Plan, Reap, Stop, Wait
 from .drivers.aio import AsyncDriver
 from .drivers.sync import Interrupted, SyncDriver
 from .errors import TypedRMQError
 from .message import Message
 from .session import Context, Session
+from .steps import Cycle, Drain, Plan, Reap, Stop, Wait
 from .sync_session import CHORE_BUDGET, CHORE_PAUSE, CLOSE_BUDGET, say_goodbye
 
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from time import monotonic
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -168,7 +169,7 @@ class _Loop(Generic[T]):
 
     def __init__(self, session: SyncSession[T], *, managed: bool) -> None:
         self._session = session
-        self._take = session.take
+        self._take = session.core.take
         self._managed = managed
         self._message: Message[T] | None = None
         self._frame = 0
@@ -182,10 +183,15 @@ class _Loop(Generic[T]):
             self._session.done(previous.envelope)
         elif not self._frame:
             self._frame = current_frame(1)
-        message = self._message = self._take()
+        message = self._take(monotonic())
         if message is None:
-            self._end()
-            raise StopIteration
+            # The last one is settled: an interrupt while waiting for the next must not fail it.
+            self._message = None
+            message = self._session.take()
+            if message is None:
+                self._end()
+                raise StopIteration
+        self._message = message
         return message
 
     def _end(self) -> None:

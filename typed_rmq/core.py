@@ -22,19 +22,20 @@ The rules it keeps (their numbers are those of ``docs/protocol.md``):
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final, Generic, Literal, NoReturn, TypeVar
+from collections.abc import Callable
+from typing import Final, Generic, Protocol, TypeVar
 
 from . import wire
 from .commands import CycleReply, Verdict
-from .errors import AlreadySettled, LeaseLost, TypedRMQError
+from .hands import Hands, drained
 from .message import Message, Owner
 from .prefetch import MAX_BATCH, Prefetch
+from .steps import Cycle, Drain, Plan, Reap, Step, Stop, Wait
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
-__all__ = ["ConsumerCore", "Cycle", "Drain", "Plan", "Reap", "Step", "Stop", "Wait"]
+__all__ = ["ConsumerCore", "Decoder", "Report"]
 
 MAX_WAIT: Final = 15.0
 """Seconds: a lost ring or a dead connection delays nobody longer than this."""
@@ -49,75 +50,20 @@ _FIELD = wire.FIELD
 _HEAD = wire.HEAD
 _DIGEST = wire.DIGEST
 _MODES = wire.MODES
+_KIND = wire.KIND
+_SUSPECT = ord("s")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a loop consumes; durations in seconds, a limit of ``None`` is none."""
+class Decoder(Protocol[T_co]):
+    """Turns envelopes into payloads; raises what says why it cannot."""
 
-    queue: str
-    lease: float
-    prefetch: int | Literal["auto"] = "auto"
-    ack_linger: float = 0.005
-    until_empty: bool = False
-    idle_timeout: float | None = None
-    max_messages: int | None = None
-    keep_done: int = 0
+    def decode(self, envelope: bytes, /) -> T_co:
+        """The payload of any envelope."""
+        ...
 
-    @property
-    def grace(self) -> float:
-        """Between seeing a session expired and reaping it."""
-        return min(1.0, self.lease / 20)
-
-    @property
-    def lease_in_redis(self) -> float:
-        """Shorter than promised, so that a crash is recovered from within the lease."""
-        return self.lease - 2 * self.grace
-
-
-@dataclass(frozen=True, slots=True)
-class Cycle:
-    """Send this call and pass its reply to ``on_reply``."""
-
-    n: int
-    session: bytes
-    want: int
-    held: int
-    acks: tuple[bytes, ...]
-    verdicts: tuple[Verdict, ...]
-    closing: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Wait for the bell, ``seconds`` at most; then send ``then`` in the same breath, if given.
-
-    ``then`` is given where nothing is held: no verdict can come up meanwhile, so the lane is free
-    to hold a call that Redis answers as soon as the bell rings.
-    """
-
-    seconds: float
-    then: Cycle | None
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """Wait, without Redis, until a message in hand is settled: a suspect must be alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reap:
-    """Give back what this crashed session held."""
-
-    session: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """There is nothing more to hand out."""
-
-
-Step = Cycle | Wait | Drain | Reap | Stop
+    def plain(self, envelope: bytes, start: int, /) -> T_co:
+        """The same for one without headers, whose payload begins at ``start``."""
+        ...
 
 
 class Report:
@@ -134,24 +80,23 @@ class Report:
     def undecodable(self, envelope: bytes, reason: str) -> None: ...
 
 
-class ConsumerCore(Generic[T]):
+class ConsumerCore(Hands, Generic[T]):
     """The state of one consuming session. See the module's text for how it is driven."""
 
     def __init__(
         self,
         plan: Plan,
-        decode: Callable[[bytes], T],
+        decoder: Decoder[T],
         owner: Owner,
         report: Report,
         *,
         clock: Callable[[], float],
         token: Callable[[], bytes] = wire.random_token,
     ) -> None:
+        super().__init__(plan.queue, clock, timed=plan.keep_done > 0)
         self.plan = plan
-        # Only for the durations in the log of completions: decisions get their `now` handed in.
-        self._clock = clock
         self.prefetch = Prefetch(plan.prefetch)
-        self._decode = decode
+        self._decoder = decoder
         self._owner = owner
         self._report = report
         self._token = token
@@ -161,15 +106,11 @@ class ConsumerCore(Generic[T]):
         self.lease_until = 0.0
         self.renewed_at = 0.0
         self._answered = 0
-        self._open: Cycle | None = None
         self._sent_at = 0.0
         self._buffer: deque[bytes] = deque()
-        self._hands: dict[bytes, tuple[bytes, float]] = {}
-        self._acks: deque[bytes] = deque()
-        self._verdicts: deque[Verdict] = deque()
-        self._lost: set[bytes] = set()
-        self._plain_acks = plan.keep_done == 0
-        self._suspect: bytes | None = None
+        # Most messages of a queue have the same kind of head: what follows from it is kept.
+        self._usual: bytes | None = None
+        self._usual_start = 0
         self._delivered = 0
         self._batch_at = 0.0
         self._empty = False
@@ -184,8 +125,6 @@ class ConsumerCore(Generic[T]):
     def take(self, now: float) -> Message[T] | None:
         """The next message that was fetched already, if there is one and the lease holds."""
         while self._buffer:
-            if self.stopping:  # only what is in hand is finished
-                return None
             if self.stopping or now > self.lease_until:
                 # Nobody starts these any more, or others own them by now: giving them back is
                 # right in either case.
@@ -197,22 +136,34 @@ class ConsumerCore(Generic[T]):
                 return None
             field = envelope[_FIELD]
             try:
-                message = self.message_type(self._decode(envelope), envelope, self._owner)
+                if envelope[_KIND] == self._usual:
+                    payload = self._decoder.plain(envelope, self._usual_start)
+                else:
+                    payload = self._unusual(envelope, field)
             except Exception as error:  # noqa: BLE001 - validators may raise anything
                 self._bury(envelope, error)
                 continue
             except BaseException:  # a KeyboardInterrupt: it was not started
                 self._buffer.appendleft(envelope)
                 raise
-            if envelope[15] == 0x73:
-                self._suspect = field
-            if envelope[16] in b"dD":
-                # Such an ack must free the dedup key, so Redis has to look at the envelope.
-                self._plain_acks = False
-            self._hands[field] = (envelope, now)
+            self._hands[field] = envelope
+            if self._since is not None:
+                self._since[field] = now
             self._delivered += 1
-            return message
+            return self.message_type(payload, envelope, self._owner)
         return None
+
+    def _unusual(self, envelope: bytes, field: bytes) -> T:
+        """The payload of a message whose head is not like that of the one before."""
+        kind, mode = envelope[_KIND], envelope[16]
+        if envelope[15] == _SUSPECT:
+            self._suspect = field
+        elif mode in b"dD":
+            # Such an ack must free the dedup key, so Redis has to look at the envelope.
+            self._plain_acks = False
+        elif mode in _MODES and envelope[21:25] == b"0000":
+            self._usual, self._usual_start = kind, _HEAD + _DIGEST * _MODES[mode]
+        return self._decoder.decode(envelope)
 
     def _bury(self, envelope: bytes, error: Exception) -> None:
         """What cannot be decoded never reaches the handler, and never stops the loop."""
@@ -262,10 +213,6 @@ class ConsumerCore(Generic[T]):
             return False
         return self._drain or (self._want() == 0 and not self.pending)
 
-    def _no_suspect(self, field: bytes) -> None:
-        if field == self._suspect:
-            self._suspect = None
-
     def _adapt(self, now: float) -> None:
         if self._batch_at:
             self.prefetch.handled(now - self._batch_at)
@@ -305,9 +252,8 @@ class ConsumerCore(Generic[T]):
         self.stopping = True
         self.session = None
         self._open = None
-        for held in (self._buffer, self._hands, self._acks, self._verdicts):
-            held.clear()
-        self._suspect = None
+        self._buffer.clear()
+        self.forget_all()
 
     def begin(self, now: float, *, closing: bool = False) -> Cycle | None:
         """A call that claims nothing: sends verdicts, renews, or ends the session.
@@ -327,14 +273,14 @@ class ConsumerCore(Generic[T]):
             self._answered = 0
         # Counted before the verdicts are taken out: this is what Redis holds for the session.
         held = self._held()
-        acks = tuple(_drained(self._acks))
+        acks = tuple(drained(self._acks))
         request = Cycle(
             n=self._answered + 1,
             session=self.session,
             want=want,
             held=held,
             acks=acks,
-            verdicts=tuple(_drained(self._verdicts)),
+            verdicts=tuple(drained(self._verdicts)),
             closing=closing,
         )
         self._open = request
@@ -405,15 +351,9 @@ class ConsumerCore(Generic[T]):
         for field in fields:
             self._hands.pop(field, None)
             self._no_suspect(field)
-        kept = [e for e in _drained(self._buffer) if e[_FIELD] not in fields]
+        kept = [e for e in drained(self._buffer) if e[_FIELD] not in fields]
         self._buffer.extend(kept)
         self._report.lease_lost(sorted(fields))
-
-    def _remember_lost(self, fields: Iterable[bytes]) -> None:
-        if len(self._lost) > 10 * MAX_BATCH:
-            # Whoever still asks about these gets AlreadySettled in place of LeaseLost.
-            self._lost.clear()
-        self._lost.update(fields)
 
     def _abandon_session(self) -> None:
         """The session was reaped: what it held belongs to others."""
@@ -421,7 +361,7 @@ class ConsumerCore(Generic[T]):
         self._answered = 0
         self.lease_until = 0.0
         self._empty = False
-        fields = [envelope[_FIELD] for envelope in _drained(self._buffer)]
+        fields = [envelope[_FIELD] for envelope in drained(self._buffer)]
         fields.extend(list(self._hands))
         self._forget(fields)
 
@@ -453,93 +393,6 @@ class ConsumerCore(Generic[T]):
         self._expired.clear()
         self._to_reap.clear()
 
-    # --- verdicts, from any thread
-
-    def ack(self, envelope: bytes) -> None:
-        field = envelope[_FIELD]
-        since = self._pop(field)
-        if self._plain_acks:
-            self._acks.append(field)
-        else:
-            duration = max(0, round((self._clock() - since) * 1000))
-            self._verdicts.append(Verdict(b"a", field, duration))
-
-    def verdict(self, envelope: bytes, verdict: Verdict) -> None:
-        """Any verdict but an ack."""
-        self._pop(verdict.field)
-        self._verdicts.append(verdict)
-
-    def _pop(self, field: bytes) -> float:
-        held = self._hands.pop(field, None)
-        if held is None:
-            self._raise_settled(field)
-        self._no_suspect(field)
-        return held[1]
-
-    def check_held(self, envelope: bytes) -> None:
-        """``AlreadySettled`` or ``LeaseLost`` for a message that is not in hand."""
-        field = envelope[_FIELD]
-        if field not in self._hands:
-            self._raise_settled(field)
-
-    def _raise_settled(self, field: bytes) -> NoReturn:
-        message_id = field[:24].decode("ascii", "replace")
-        if field in self._lost:
-            raise LeaseLost(
-                f"message {message_id} of queue {self.plan.queue!r} belongs to another consumer "
-                "by now: this verdict has no effect",
-                queue=self.plan.queue,
-                message_id=message_id,
-            )
-        raise AlreadySettled(
-            f"message {message_id} of queue {self.plan.queue!r} has a verdict already",
-            queue=self.plan.queue,
-            message_id=message_id,
-        )
-
-    def is_held(self, envelope: bytes) -> bool:
-        return envelope[_FIELD] in self._hands
-
-    def is_lost(self, envelope: bytes, now: float) -> bool:
-        field = envelope[_FIELD]
-        return field in self._lost or (field in self._hands and now > self.lease_until)
-
-    def check_sent(self, envelope: bytes) -> bool:
-        """Whether Redis has answered this message's verdict; ``LeaseLost`` if it was too late."""
-        field = envelope[_FIELD]
-        message_id = field[:24].decode("ascii", "replace")
-        if field in self._lost:
-            raise LeaseLost(
-                f"message {message_id} of queue {self.plan.queue!r} belonged to another consumer "
-                "when its verdict arrived: the verdict had no effect",
-                queue=self.plan.queue,
-                message_id=message_id,
-            )
-        if field in self._hands:
-            raise TypedRMQError(
-                f"message {message_id} of queue {self.plan.queue!r} has no verdict yet: call "
-                "ack(), retry(), reject(), or release() before settle()",
-                queue=self.plan.queue,
-                message_id=message_id,
-            )
-        waiting = field in self._acks or any(v.field == field for v in list(self._verdicts))
-        sent = self._open
-        return not waiting and not (
-            sent is not None
-            and (field in sent.acks or any(v.field == field for v in sent.verdicts))
-        )
-
-    def in_hand(self) -> list[bytes]:
-        """The envelopes of all messages that were handed out and have no verdict."""
-        return [envelope for envelope, _ in list(self._hands.values())]
-
-    def give_back(self) -> None:
-        """Release what was fetched and not started: at once, uncounted, in its order."""
-        for envelope in _drained(self._buffer):
-            self._verdicts.append(Verdict(b"R", envelope[_FIELD]))
-            self._no_suspect(envelope[_FIELD])
-        self._batch_at = 0.0
-
     # --- chores while a message is in hand
 
     @property
@@ -570,20 +423,18 @@ class ConsumerCore(Generic[T]):
             return self._batch_at + HAND_BACK
         return None
 
+    def give_back(self) -> None:
+        """Release what was fetched and not started: at once, uncounted, in its order."""
+        for envelope in drained(self._buffer):
+            self._verdicts.append(Verdict(b"R", envelope[_FIELD]))
+            self._no_suspect(envelope[_FIELD])
+        self._batch_at = 0.0
+
+    def is_lost(self, envelope: bytes, now: float) -> bool:
+        """Whether this consumer no longer owns the message, or cannot be sure that it does."""
+        field = envelope[_FIELD]
+        return field in self._lost or (field in self._hands and now > self.lease_until)
+
     def hand_back(self) -> None:
         self.give_back()
         self.prefetch.stuck()
-
-
-Item = TypeVar("Item")
-
-
-def _drained(items: deque[Item]) -> Iterable[Item]:
-    """Everything in the deque, emptying it; others may append at the same time."""
-    taken: list[Item] = []
-    try:
-        for _ in range(len(items)):
-            taken.append(items.popleft())
-    except IndexError:
-        pass
-    return taken

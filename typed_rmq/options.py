@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from .core import Plan
 from .errors import ConfigError
 from .prefetch import MAX_BATCH
 from .retry import Duration, seconds
+from .steps import Plan
 
 __all__ = ["MIN_LEASE", "check_count", "check_lease", "plan_of"]
 

@@ -13,7 +13,6 @@ from pydantic.errors import PydanticUserError
 from .async_session import AsyncSession
 from .backend import AsyncBackend, SyncBackend
 from .binding import type_name
-from .core import Plan
 from .deadletters import DeadLetters
 from .dedup import Dedup
 from .dedup import bind as bind_dedup
@@ -29,6 +28,7 @@ from .retry import Duration, Retry
 from .serializers.codec import Codec
 from .serializers.protocol import Serializer, SerializerFactory, Wrapper
 from .session import Context
+from .steps import Plan
 from .sync_session import SyncSession
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from typing import Final, Generic, Literal, TypeVar
 
 from . import commands, wire
 from .commands import Command, CycleReply, ReapReply, Verdict
-from .core import ConsumerCore, Cycle, Plan, Report
+from .core import ConsumerCore, Report
 from .events import (
     Claimed,
     DataLoss,
@@ -28,10 +28,11 @@ from .events import (
 from .keys import QueueKeys
 from .retry import Retry
 from .serializers.codec import Codec
+from .steps import Cycle, Plan
 
 T = TypeVar("T")
 
-__all__ = ["Context", "Session", "decoder"]
+__all__ = ["Context", "EnvelopeDecoder", "Session"]
 
 logger: Final = logging.getLogger("typed_rmq")
 
@@ -55,23 +56,31 @@ class Context(Generic[T]):
     observers: Observers
 
 
-def decoder(codec: Codec[T]) -> Callable[[bytes], T]:
+class EnvelopeDecoder(Generic[T]):
     """Envelope to payload; ``BadEnvelope`` or ``Undecodable`` say what is wrong with it."""
-    loads, open_, modes = codec.loads, codec.open, wire.MODES
 
-    def decode(envelope: bytes) -> T:
-        start = wire.HEAD + wire.DIGEST * modes.get(envelope[16], -9)
-        if envelope[21:25] == b"0000" and start >= wire.HEAD:
-            payload = envelope[start:]
+    __slots__ = ("_codec", "_loads", "_longest")
+
+    def __init__(self, codec: Codec[T]) -> None:
+        self._codec = codec
+        self._loads = codec.loads
+        self._longest = codec.max_payload
+
+    def plain(self, envelope: bytes, start: int) -> T:
+        """See ``core.Decoder``: the way of nearly all messages."""
+        payload = envelope[start:]
+        if len(payload) <= self._longest:
             try:
-                return loads(payload)
-            except Exception:  # noqa: BLE001 - validators may raise anything; open() judges it
-                return open_(None, payload, envelope[25:49])
+                return self._loads(payload)
+            except Exception:  # noqa: BLE001 - validators may raise anything
+                pass  # open() says what is wrong, without showing the payload
+        return self._codec.open(None, payload, envelope[25:49])
+
+    def decode(self, envelope: bytes) -> T:
+        """See ``core.Decoder``."""
         head = wire.parse(envelope)
         headers = wire.decode_headers(envelope[head.headers_at : head.payload_at])
-        return open_(headers.content_type, envelope[head.payload_at :], envelope[25:49])
-
-    return decode
+        return self._codec.open(headers.content_type, envelope[head.payload_at :], envelope[25:49])
 
 
 class Session(Report, Generic[T]):
@@ -81,7 +90,7 @@ class Session(Report, Generic[T]):
         self._context = context
         self._keys = context.keys
         self.core: ConsumerCore[T] = ConsumerCore(
-            plan, decoder(context.codec), self, self, clock=time.monotonic
+            plan, EnvelopeDecoder(context.codec), self, self, clock=time.monotonic
         )
         # Told apart once: most queues have no observers, and then nothing is put together.
         self._observed = bool(context.observers)
@@ -118,8 +127,7 @@ class Session(Report, Generic[T]):
 
     def done(self, envelope: bytes) -> None:
         """Asking for the next message acks this one, unless it has a verdict already."""
-        if self.core.is_held(envelope):
-            self.core.ack(envelope)
+        if self.core.done(envelope):
             self.recorded()
 
     def retry(self, envelope: bytes, delay: float | None) -> None:

@@ -18,12 +18,12 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from .commands import Command, CycleReply
-from .core import Cycle, Drain, Plan, Reap, Stop, Wait
 from .drivers.sync import Interrupted, SyncDriver
 from .errors import TypedRMQError
 from .keeper import Keeper
 from .message import Message
 from .session import Context, Session
+from .steps import Cycle, Drain, Plan, Reap, Stop, Wait
 
 T = TypeVar("T")
 

@@ -55,6 +55,8 @@ STAMP: Final = 14
 DIGEST: Final = 22
 FIELD: Final = slice(25, 56)
 """``id:delivery``: the field of the message in its session's hash."""
+KIND: Final = slice(14, 25)
+"""All of the head that says how to read the rest."""
 MAX_HEADERS: Final = 0xFFFF
 MODES: Final = {ord("-"): 0, ord("w"): 1, ord("d"): 1, ord("W"): 2, ord("D"): 2}
 """Dedup mode -> how many digests follow the head."""

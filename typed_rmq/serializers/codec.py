@@ -96,7 +96,6 @@ class Codec(Generic[T]):
         "_guarded",
         "_is_json",
         "_load",
-        "_max_payload",
         "_nan",
         "_queue",
         "_shape",
@@ -104,6 +103,7 @@ class Codec(Generic[T]):
         "_to_python",
         "content_type",
         "loads",
+        "max_payload",
         "prepare",
         "stable",
     )
@@ -120,7 +120,7 @@ class Codec(Generic[T]):
             raise ConfigError(f"max_payload must be 1 byte or more, got {max_payload}", queue=queue)
         self._adapter = adapter
         self._queue = queue
-        self._max_payload = max_payload
+        self.max_payload = max_payload
         self._shape = shape = shape_of(cast("TypeAdapter[object]", adapter))
         self._chain = Chain[T].of(serializer, queue)
         self.content_type = self._chain.content_type
@@ -157,7 +157,7 @@ class Codec(Generic[T]):
         except Exception:  # noqa: BLE001
             pass  # said in full by the careful path
         else:
-            fits = same and len(data) <= self._max_payload
+            fits = same and len(data) <= self.max_payload
             if fits and (not self._guarded or self._harmless(payload, data)):
                 return loaded, data
         return self._careful(payload)
@@ -225,7 +225,7 @@ class Codec(Generic[T]):
         return self._settled(loaded, data) if self.stable else (loaded, data)
 
     def _checked(self, payload: T, data: bytes) -> tuple[bytes, _Refusal | None]:
-        if len(data) > self._max_payload:
+        if len(data) > self.max_payload:
             return data, self._too_large(len(data))
         if self._is_json and too_deep(data):
             return data, _Refusal(f"the payload nests deeper than {MAX_DEPTH}", final=True)
@@ -251,7 +251,7 @@ class Codec(Generic[T]):
         """
         try:
             again = self._to_json(loaded, round_trip=True, by_alias=False, warnings=False)
-            if again != data and len(again) <= self._max_payload:
+            if again != data and len(again) <= self.max_payload:
                 reloaded = self._load(again)
                 if again == self._to_json(
                     reloaded, round_trip=True, by_alias=False, warnings=False
@@ -266,7 +266,7 @@ class Codec(Generic[T]):
 
     def _too_large(self, size: int) -> _Refusal:
         return _Refusal(
-            f"the payload has {size:,} bytes and max_payload is {self._max_payload:,}", final=True
+            f"the payload has {size:,} bytes and max_payload is {self.max_payload:,}", final=True
         )
 
     def _unwritable(self, error: Exception) -> _Refusal:
@@ -303,10 +303,10 @@ class Codec(Generic[T]):
                 sealed = step.wrap(sealed, message_id)
         except Exception as error:  # noqa: BLE001
             problem = f"a wrapper of the serializer raised {type(error).__name__}"
-        if not problem and len(sealed) > self._max_payload:
+        if not problem and len(sealed) > self.max_payload:
             problem = (
                 f"the payload has {len(data):,} bytes, {len(sealed):,} as stored, and max_payload "
-                f"is {self._max_payload:,}"
+                f"is {self.max_payload:,}"
             )
         if problem:
             raise PayloadError(f"queue {self._queue!r}: {problem}", queue=self._queue)
@@ -321,8 +321,8 @@ class Codec(Generic[T]):
             Undecodable: for whatever is wrong with it.
         """
         try:
-            if len(data) > self._max_payload:
-                raise Unreadable(f"{len(data):,} bytes, and max_payload is {self._max_payload:,}")
+            if len(data) > self.max_payload:
+                raise Unreadable(f"{len(data):,} bytes, and max_payload is {self.max_payload:,}")
             if content_type is None:
                 return self.loads(data)
             decoder = self._decoders.get(content_type)
@@ -384,10 +384,10 @@ class Codec(Generic[T]):
 
     def _unwrapped(self, steps: tuple[Step, ...], data: bytes, message_id: bytes) -> bytes:
         for step in reversed(steps):
-            data = step.unwrap(data, message_id, self._max_payload)
-            if len(data) > self._max_payload:
+            data = step.unwrap(data, message_id, self.max_payload)
+            if len(data) > self.max_payload:
                 raise Unreadable(
-                    f"{len(data):,} bytes when unpacked, and max_payload is {self._max_payload:,}"
+                    f"{len(data):,} bytes when unpacked, and max_payload is {self.max_payload:,}"
                 )
         return data
 
