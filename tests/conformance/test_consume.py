@@ -220,7 +220,7 @@ def test_several_consumers_share_the_work(mode: Mode, managed: bool) -> None:
         for _ in range(3)
     ]
     taken = [ids(job.result()) for job in jobs]
-    assert sorted(sum(taken, [])) == list(range(60))
+    assert sorted(number for numbers in taken for number in numbers) == list(range(60))
     assert sum(1 for each in taken if each) >= 2
     assert rmq.stats().completed == 60
 
@@ -333,3 +333,29 @@ def test_received_and_unsettled_at_close_counts_as_failed(mode: Mode) -> None:
     assert (stats.failed, stats.in_flight, stats.ready, stats.consumers) == (1, 0, 1, 0)
     with pytest.raises(AlreadySettled):
         msg.ack()
+
+
+def test_stop_ends_a_loop_after_the_message_in_hand(mode: Mode) -> None:
+    rmq = mode.open()
+    rmq.publish_many(orders(*range(10)))
+    consumer = rmq.queue.consume(prefetch=5)
+
+    def body(msg: Message[Order]) -> None:
+        if msg.payload.order_id == 3:
+            consumer.stop()
+
+    assert ids(rmq.each(body, source=consumer)) == [0, 1, 2, 3]
+    stats = rmq.stats()
+    assert (stats.completed, stats.ready, stats.in_flight, stats.failed) == (4, 6, 0, 0)
+    # What goes back goes to the front, in its order and as new.
+    seen = []
+    assert ids(rmq.consume_all(lambda msg: seen.append(msg.attempt))) == list(range(4, 10))
+    assert seen == [1] * 6
+
+
+@pytest.mark.servers("valkey")
+@pytest.mark.parametrize("options", [{"prefetch": "many"}, {"max_messages": "all"}])
+def test_options_of_a_wrong_type(mode: Mode, options: dict[str, Any]) -> None:
+    rmq = mode.open()
+    with pytest.raises(ConfigError):
+        rmq.queue.consume(**options)

@@ -326,3 +326,9 @@ def test_a_retried_and_a_released_message_keep_their_key(mode: Mode) -> None:
         rmq.settle(taken)
         assert rmq.publish(Order(order_id=1)).id == first.id
     assert ids(rmq.consume_all()) == [1]
+
+
+def test_a_subscripted_policy(mode: Mode) -> None:
+    rmq = mode.open(dedup=Dedup[Order](key=lambda order: order.order_id))
+    assert not rmq.publish(Order(order_id=1)).duplicate
+    assert rmq.publish(Order(order_id=1, sku="B")).conflict

@@ -164,3 +164,14 @@ def test_a_batch_larger_than_the_queue_leaves_its_newest(mode: Mode) -> None:
     assert len(receipts) == 10
     assert ids(rmq.consume_all()) == [7, 8, 9]
     assert rmq.stats().dropped == 7
+
+
+def test_a_queue_that_makes_room_by_purge(mode: Mode) -> None:
+    rmq = mode.open(max_length=1, overflow="block")
+    rmq.publish(Order(order_id=1))
+    waiting = rmq.later("publish", Order(order_id=2))
+    mode.sleep(0.05)
+    assert mode.open().purge() == 1
+    start = time.monotonic()
+    waiting.result(8)
+    assert time.monotonic() - start < 2, "a purge makes room: whoever waits for it is told"
