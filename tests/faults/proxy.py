@@ -67,6 +67,11 @@ class Proxy:
         """Of the next requests with ``text``: done, the answer is never sent, nothing is cut."""
         self._add(_Plan(text, "hold", times))
 
+    def heal(self) -> None:
+        """No more faults; a connection whose answer is held stays as it is."""
+        with self._lock:
+            self._plans.clear()
+
     def _add(self, plan: _Plan) -> None:
         with self._lock:
             self._plans.append(plan)
