@@ -10,8 +10,15 @@ from typing import Any, TypeVar
 import redis
 
 from typed_rmq import commands, wire
-from typed_rmq.commands import Command, CycleReply, PublishReply, PurgeReply, ReapReply, Verdict
-from typed_rmq.commands import RedriveReply as RedriveReply
+from typed_rmq.commands import (
+    Command,
+    CycleReply,
+    PublishReply,
+    PurgeReply,
+    ReapReply,
+    RedriveReply,
+    Verdict,
+)
 from typed_rmq.keys import QueueKeys
 from typed_rmq.results import Priority
 

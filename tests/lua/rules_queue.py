@@ -464,7 +464,7 @@ def a_purge_takes_ready_and_delayed_and_leaves_what_is_held(kit: Kit) -> None:
 @rule("10", ("cycle", "local claims = want > 0 and not paused and", "local claims = want > 0 and"))
 def paused_nothing_is_claimed_or_promoted_and_all_else_goes_on(kit: Kit) -> None:
     kit.publish(b"1", b"2")
-    one, two = kit.claim()
+    one, _two = kit.claim()
     kit.publish(b"3")
     kit.publish(b"4", delay=10_000)
     kit.all_due()

@@ -133,7 +133,7 @@ def header(name: str) -> str:
 def listed(name: str, what: str) -> list[str]:
     """The names after KEYS or ARGV, over as many lines as it takes."""
     found = re.search(
-        rf"^-- {what:5}((?: .*\n)(?:--       \S[^ ]*(?: \S+)*\n)*)", header(name), re.M
+        rf"^-- {what:5}((?: .*\n)(?:--       \S[^ ]*(?: \S+)*\n)*)", header(name), re.MULTILINE
     )
     assert found, f"{name}.lua does not say its {what}"
     text = found.group(1).replace("\n--", " ")
@@ -148,7 +148,7 @@ def test_every_file_is_a_script_and_every_script_is_compared() -> None:
 @pytest.mark.parametrize("name", BY_NAME)
 def test_the_header_starts_with_name_and_purpose(name: str) -> None:
     assert re.match(rf"-- {name}: [a-z].*[.:]\n", header(name))
-    assert re.search(r"^-- Reply \S", header(name), re.M)
+    assert re.search(r"^-- Reply \S", header(name), re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -177,7 +177,7 @@ def test_the_flag_for_a_full_redis_is_where_python_sets_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_includes_are_those_that_are_used(name: str) -> None:
-    found = re.search(r"^-- include:(.*)$", header(name), re.M)
+    found = re.search(r"^-- include:(.*)$", header(name), re.MULTILINE)
     included = set(found.group(1).split()) if found else set()
     body = (FOLDER / f"{name}.lua").read_text("utf-8")
     used: set[str] = set()
@@ -186,7 +186,7 @@ def test_includes_are_those_that_are_used(name: str) -> None:
         text = pending.pop()
         for entry in (FOLDER / "lib").iterdir():
             library = entry.read_text("utf-8")
-            defined = re.findall(r"^local function (\w+)", library, re.M)
+            defined = re.findall(r"^local function (\w+)", library, re.MULTILINE)
             one = entry.name[:-4]
             if one not in used and library != text:
                 if any(re.search(rf"\b{function}\(", text) for function in defined):

@@ -1,0 +1,230 @@
+"""Rule 3, F8: a key of the wrong type is found before the first write, so nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from tests.servers import RunningServer
+from typed_rmq import commands
+from typed_rmq.commands import Command
+
+from .kit import Kit, Mutant, ack, bury, release, retry
+
+Make = Callable[[Kit], Command[object]]
+
+
+def rich(kit: Kit) -> list[bytes]:
+    """A queue with something in every key; returns what session ``a`` holds."""
+    for priority in ("high", "normal", "low"):
+        kit.publish(*[priority.encode() + b"%d" % i for i in range(5)], priority=priority)
+    kit.publish(b"suspect 1", b"suspect 2", lane=b"p2")
+    kit.client.lrange(kit.keys.ready[1], 0, -1)
+    kit.claim(b"crashing", want=2)
+    kit.crash(b"crashing")
+    kit.publish(b"due", delay=10_000, key="DUE")
+    kit.all_due()
+    kit.publish(b"later", delay=10_000)
+    moved = kit.client.lrange(kit.keys.suspects, 0, -1)
+    kit.client.delete(kit.keys.suspects)
+    held = kit.claim(want=7)
+    kit.cycle(verdicts=[ack(held[5])], keep_done=5)
+    kit.cycle(verdicts=[bury(held[6])])
+    kit.client.rpush(kit.keys.suspects, *moved)
+    kit.client.rpush(kit.keys.room, "1")
+    kit.client.hset(kit.keys.meta, "other", "1")
+    kit.client.rpush(kit.keys.bell, "1")
+    return held[:5]
+
+
+def full_cycle(kit: Kit) -> Command[object]:
+    held = rich(kit)
+    kit.client.delete(kit.keys.suspects, kit.keys.bell, kit.keys.room)
+    kit.client.hset(kit.keys.meta, "blocked", "99999999999999")
+    verdicts = [
+        ack(held[0]),
+        retry(held[1]),
+        retry(held[2], 1_000),
+        release(held[3]),
+        bury(held[4]),
+    ]
+    return kit.cycle_command(want=20, verdicts=verdicts, keep_done=3, keep_dead=1)
+
+
+def suspect_cycle(kit: Kit) -> Command[object]:
+    held = rich(kit)
+    return kit.cycle_command(want=20, verdicts=[bury(e) for e in held], keep_dead=1)
+
+
+def repeated_cycle(kit: Kit) -> Command[object]:
+    rich(kit)
+    return kit.cycle_command(n=kit.numbers[b"a"], want=2)
+
+
+def reap(kit: Kit) -> Command[object]:
+    held = rich(kit)
+    kit.client.hset(kit.keys.inflight(b"a"), held[0][25:56], "damaged")
+    kit.silence()
+    kit.expire(b"a")
+    return commands.reap(kit.keys, b"a", max_attempts=1, keep_dead=1)
+
+
+def reap_of_one(kit: Kit) -> Command[object]:
+    held = rich(kit)
+    kit.silence()
+    kit.cycle(verdicts=[release(e) for e in held[1:]])
+    kit.expire(b"a")
+    return commands.reap(kit.keys, b"a", max_attempts=1, keep_dead=1)
+
+
+def publish(
+    kit: Kit, *, overflow: str = "raise", max_length: int = 0, delay: int = 0
+) -> Command[object]:
+    rich(kit)
+    kit.client.hset(kit.keys.meta, "blocked", "99999999999999")
+    kit.client.delete(kit.keys.bell, kit.keys.room)
+    return commands.publish(
+        kit.keys,
+        kit.keys.lane(b"producer"),
+        kit.number(b"producer", None),
+        window_ms=1000,
+        delay_ms=delay,
+        due_ms=0,
+        max_length=max_length,
+        overflow=overflow,
+        envelopes=[kit.envelope(b"1", key="new"), kit.envelope(b"2")],
+    )
+
+
+def purge(kit: Kit) -> Command[object]:
+    rich(kit)
+    kit.client.hset(kit.keys.meta, "blocked", "99999999999999")
+    kit.client.delete(kit.keys.room)
+    return commands.purge(kit.keys, kit.keys.lane(b"admin"), kit.number(b"admin", None))
+
+
+def redrive(kit: Kit, *ids: str) -> Command[object]:
+    kit.publish(b"dead", key="DEAD")
+    kit.cycle(b"z", verdicts=[bury(e) for e in kit.claim(b"z")])
+    rich(kit)
+    kit.silence()
+    kit.client.xadd(kit.keys.dead, {"e": "foreign", "r": "no message, it stays"})
+    lane = kit.keys.lane(b"admin")
+    number = kit.number(b"admin", None)
+    return commands.redrive(kit.keys, lane, number, window_ms=1000, ids=ids)
+
+
+MAKERS: dict[str, Make] = {
+    "cycle": full_cycle,
+    "cycle with suspects": suspect_cycle,
+    "cycle again": repeated_cycle,
+    "reap": reap,
+    "reap of one": reap_of_one,
+    "publish": publish,
+    "publish delayed": lambda kit: publish(kit, delay=1000),
+    "publish dropping": lambda kit: publish(kit, overflow="drop_oldest", max_length=3),
+    "publish blocking": lambda kit: publish(kit, overflow="block", max_length=1000),
+    "publish refused": lambda kit: publish(kit, overflow="block", max_length=3),
+    "purge": purge,
+    "redrive": redrive,
+    "redrive of ids": lambda kit: redrive(kit, "idididididididid00000001"),
+    "control": lambda kit: commands.control(
+        kit.keys, kit.keys.lane(b"admin"), kit.number(b"admin", None), paused=False
+    ),
+    "renew": lambda kit: (rich(kit), commands.renew(kit.keys, b"a", lease_ms=1))[1],
+}
+
+
+def reset(kit: Kit) -> None:
+    kit.client.delete("none", *kit.client.keys(kit.keys.prefix + b"*"))
+    kit.numbers.clear()
+    kit.made = 0
+
+
+def nothing_half_done(kit: Kit, name: str, spoil: Callable[[Kit, bytes], None]) -> set[bytes]:
+    """Spoil each key in turn; returns those that the call noticed. It changes nothing then."""
+    noticed: set[bytes] = set()
+    count, position = 1, -1
+    while (position := position + 1) < count:
+        reset(kit)
+        command = MAKERS[name](kit)
+        count = len(command.keys)
+        spoil(kit, command.keys[position])
+        before = kit.dump()
+        try:
+            kit.run(command)
+        except redis.ResponseError as error:
+            assert "WRONGTYPE" in str(error) or "TRMQ_CORRUPT" in str(error), error
+            assert kit.dump() == before, f"{command.keys[position]!r}: half done"
+            noticed.add(command.keys[position])
+    return noticed
+
+
+def spoil(kit: Kit, key: bytes) -> None:
+    kit.client.delete(key)
+    # A type that none of the queue's keys has.
+    kit.client.sadd(key, "foreign")
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_f8_a_key_of_the_wrong_type_changes_nothing(
+    name: str, server: RunningServer, client: redis.Redis, queue_name: str
+) -> None:
+    kit = Kit(client, queue_name)
+    noticed = nothing_half_done(kit, name, spoil)
+    assert noticed, "the scenario touches none of its keys"
+    reset(kit)
+    if name in ("cycle", "purge", "redrive", "publish blocking"):
+        assert noticed == set(MAKERS[name](kit).keys)
+
+
+@pytest.mark.servers("valkey")
+@pytest.mark.parametrize(
+    ("name", "mutant"),
+    [
+        ("redrive", Mutant("redrive", "redis.call('HLEN', dead_ids) -- a key", "-- a key")),
+        ("reap", Mutant("reap", "redis.call('LLEN', suspects)\n", "")),
+        ("cycle", Mutant("cycle", "  redis.call('HLEN', ids)\n", "")),
+        ("purge", Mutant("purge", "and redis.call('LLEN', room) == 0", "and true")),
+        ("publish", Mutant("publish", "redis.call('LLEN', target) -- a key", "-- a key")),
+        (
+            "publish blocking",
+            Mutant("publish", "and redis.call('LLEN', room) == 0", "and true"),
+        ),
+    ],
+    ids=str,
+)
+def test_without_its_check_a_call_is_half_done(
+    name: str, mutant: Mutant, server: RunningServer, client: redis.Redis, queue_name: str
+) -> None:
+    with pytest.raises(AssertionError):
+        nothing_half_done(Kit(client, queue_name, mutant), name, spoil)
+
+
+def test_counters_that_are_no_numbers_change_nothing(
+    server: RunningServer, client: redis.Redis, queue_name: str
+) -> None:
+    kit = Kit(client, queue_name)
+
+    def spoil_counters(kit: Kit, key: bytes) -> None:
+        if key == kit.keys.stats:
+            names = "published completed failed retried released stale dead_lettered dropped"
+            kit.client.hset(key, mapping=dict.fromkeys(names.split(), "many"))
+
+    for name in ("cycle", "reap of one", "publish"):
+        assert nothing_half_done(kit, name, spoil_counters) == {kit.keys.stats}
+
+
+def test_a_lane_that_is_no_lane_changes_nothing(
+    server: RunningServer, client: redis.Redis, queue_name: str
+) -> None:
+    kit = Kit(client, queue_name)
+
+    def spoil_lane(kit: Kit, key: bytes) -> None:
+        if b":lane:" in key:
+            kit.client.set(key, "not a number")
+
+    for name in ("cycle", "publish", "purge", "redrive", "control"):
+        assert len(nothing_half_done(kit, name, spoil_lane)) == 1
