@@ -109,8 +109,8 @@ class ConsumerCore(Hands, Generic[T]):
         self._sent_at = 0.0
         self._buffer: deque[bytes] = deque()
         # Most messages of a queue have the same kind of head: what follows from it is kept.
-        self._usual: bytes | None = None
-        self._usual_start = 0
+        # In one piece, as several threads take messages.
+        self._usual: tuple[bytes, int] = (b"", 0)
         self._delivered = 0
         self._batch_at = 0.0
         self._empty = False
@@ -136,8 +136,9 @@ class ConsumerCore(Hands, Generic[T]):
                 return None
             field = envelope[_FIELD]
             try:
-                if envelope[_KIND] == self._usual:
-                    payload = self._decoder.plain(envelope, self._usual_start)
+                usual, start = self._usual
+                if envelope[_KIND] == usual:
+                    payload = self._decoder.plain(envelope, start)
                 else:
                     payload = self._unusual(envelope, field)
             except Exception as error:  # noqa: BLE001 - validators may raise anything
@@ -156,13 +157,14 @@ class ConsumerCore(Hands, Generic[T]):
     def _unusual(self, envelope: bytes, field: bytes) -> T:
         """The payload of a message whose head is not like that of the one before."""
         kind, mode = envelope[_KIND], envelope[16]
-        if envelope[15] == _SUSPECT:
+        suspect, until_done = envelope[15] == _SUSPECT, mode in b"dD"
+        if suspect:
             self._suspect = field
-        elif mode in b"dD":
+        if until_done:
             # Such an ack must free the dedup key, so Redis has to look at the envelope.
             self._plain_acks = False
-        elif mode in _MODES and envelope[21:25] == b"0000":
-            self._usual, self._usual_start = kind, _HEAD + _DIGEST * _MODES[mode]
+        if not (suspect or until_done) and mode in _MODES and envelope[21:25] == b"0000":
+            self._usual = (kind, _HEAD + _DIGEST * _MODES[mode])
         return self._decoder.decode(envelope)
 
     def _bury(self, envelope: bytes, error: Exception) -> None:
@@ -211,7 +213,7 @@ class ConsumerCore(Hands, Generic[T]):
             return True
         if not self._hands:
             return False
-        return self._drain or (self._want() == 0 and not self.pending)
+        return self._drain or self._want() == 0
 
     def _adapt(self, now: float) -> None:
         if self._batch_at:
@@ -219,7 +221,8 @@ class ConsumerCore(Hands, Generic[T]):
             self._batch_at = 0.0
 
     def _want(self) -> int:
-        want = min(self.prefetch.size, MAX_BATCH - self._held())
+        # What has a verdict is gone by the time that Redis claims: it is settled in the same call.
+        want = min(self.prefetch.size, MAX_BATCH - len(self._buffer) - len(self._hands))
         if self.plan.max_messages is not None:
             want = min(want, self.plan.max_messages - self._delivered)
         return max(want, 0)
@@ -350,6 +353,8 @@ class ConsumerCore(Hands, Generic[T]):
         self._remember_lost(fields)
         for field in fields:
             self._hands.pop(field, None)
+            if self._since is not None:
+                self._since.pop(field, None)
             self._no_suspect(field)
         kept = [e for e in drained(self._buffer) if e[_FIELD] not in fields]
         self._buffer.extend(kept)
