@@ -283,3 +283,17 @@ def test_a_payload_of_the_default_limit_arrives(mode: Mode) -> None:
     with pytest.raises(PayloadError):
         rmq.publish(text + "x")
     assert rmq.consume_all() == [text]
+
+
+def test_f28_what_was_stored_larger_than_this_consumer_takes_is_a_dead_letter(mode: Mode) -> None:
+    rmq = mode.open()
+    rmq.publish(Order(order_id=1, sku="x" * 500))
+    small = mode.open(max_payload=100)
+    assert small.consume_all() == []
+    (letter,) = small.dead_list()
+    assert letter.payload is None
+    assert "max_payload" in letter.reason
+    assert b"xxxx" in letter.raw
+    # A consumer that takes more can have it.
+    rmq.dead_redrive()
+    assert ids(rmq.consume_all()) == [1]
