@@ -10,6 +10,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,7 +27,10 @@ class _Plan:
 
 
 class Proxy:
-    """Forwards ``url`` to ``127.0.0.1:port``."""
+    """Forwards ``url`` to ``127.0.0.1:port``.
+
+    Set ``refusing`` to turn new connections away, ``slow`` to hold each request for seconds.
+    """
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -37,7 +41,9 @@ class Proxy:
         self._plans: list[_Plan] = []
         self._threads: list[threading.Thread] = []
         self._closing = False
+        self._epoch = 0
         self.refusing = False
+        self.slow = 0.0
         self.requests: list[bytes] = []
         self.lost = 0
         self.connections = 0
@@ -76,6 +82,11 @@ class Proxy:
         with self._lock:
             self._plans.append(plan)
 
+    def cut(self) -> None:
+        """Cut every connection that stands."""
+        with self._lock:
+            self._epoch += 1
+
     def count(self, text: bytes) -> int:
         """How many requests with this text have come."""
         with self._lock:
@@ -110,10 +121,10 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self._to)) as server:
-            held = False
+            held, epoch = False, self._epoch
             plan: _Plan | None = None
-            while not self._closing:
-                ready, _, _ = select.select([client, server], [], [], 0.05)
+            while not self._closing and epoch == self._epoch:
+                ready, _, _ = select.select([client, server], [], [], 0.02)
                 try:
                     if client in ready:
                         data = client.recv(1 << 20)
@@ -122,6 +133,7 @@ class Proxy:
                         plan = self._fault(data) or plan
                         if plan is not None and plan.what == "request":
                             return
+                        time.sleep(self.slow)
                         server.sendall(data)
                     if server in ready:
                         data = server.recv(1 << 20)
