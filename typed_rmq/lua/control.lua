@@ -18,5 +18,5 @@ else
   redis.call('HDEL', KEYS[2], 'paused')
   if bell_before == 0 then redis.call('RPUSH', KEYS[3], '1') end
 end
-lane_leave(KEYS[1], tonumber(ARGV[1]), '')
+lane_leave(KEYS[1], ARGV[1], '')
 return { state }

@@ -1,5 +1,5 @@
 -- cycle: settle what a consumer decided, renew its lease, and hand it what it can take.
--- include: lane counters head dedup bury
+-- include: lane counters
 --
 -- KEYS  lane inflight sessions stats meta bell high normal low suspects delayed dead dead_ids
 --       done room
@@ -81,61 +81,67 @@ end
 -- consumer may count while its verdicts are being recorded, so the size must make sense as well.
 local trusted = size == held and acks <= size and lost == 0 and not reaped
 local settled, stale = {}, {}
-local front, back, suspected = { {}, {}, {} }, { {}, {}, {} }, {}
+local none = {} -- stands for every list that nothing has been put in yet
+local front, back, suspected = { none, none, none }, { none, none, none }, none
 local letters, freed, finished, later = {}, {}, {}, {}
 local completed, failed, retried, released = 0, 0, 0, 0
 if acks > 0 then
-  local present = not trusted and redis.call('HMGET', inflight, unpack(ARGV, FIRST, FIRST + acks - 1))
-  for i = 1, acks do
-    local field = ARGV[FIRST + i - 1]
-    if trusted or present[i] then settled[#settled + 1] = field else stale[#stale + 1] = field end
+  if trusted then
+    settled = { unpack(ARGV, FIRST, FIRST + acks - 1) }
+  else
+    local present = redis.call('HMGET', inflight, unpack(ARGV, FIRST, FIRST + acks - 1))
+    for i = 1, acks do
+      local field = ARGV[FIRST + i - 1]
+      if present[i] then settled[#settled + 1] = field else stale[#stale + 1] = field end
+    end
   end
   completed = #settled
 end
 local first_verdict = FIRST + acks
-local verdict_fields = {}
-for i = first_verdict, #ARGV, 5 do verdict_fields[#verdict_fields + 1] = ARGV[i + 1] end
-local verdict_envelopes, judged = {}, {}
-if #verdict_fields > 0 then
-  verdict_envelopes = redis.call('HMGET', inflight, unpack(verdict_fields))
+if first_verdict <= #ARGV then
+  -- include: head dedup
+  local verdict_fields = {}
+  front, back, suspected = { {}, {}, {} }, { {}, {}, {} }, {}
+  for i = first_verdict, #ARGV, 5 do verdict_fields[#verdict_fields + 1] = ARGV[i + 1] end
+  local verdict_envelopes, judged = redis.call('HMGET', inflight, unpack(verdict_fields)), {}
   for _, field in ipairs(settled) do judged[field] = true end
-end
-for j, field in ipairs(verdict_fields) do
-  local e, at = verdict_envelopes[j], first_verdict + 5 * (j - 1)
-  local kind, a = ARGV[at], ARGV[at + 2]
-  if not e or judged[field] then
-    stale[#stale + 1] = field
-  else
-    judged[field] = true
-    settled[#settled + 1] = field
-    if kind ~= 'a' and kind ~= 'd' and (not head_readable(e) or head_worn(e)) then
-      kind, a = 'd', 'its head is damaged, or it was delivered 999,999 times'
-    end
-    if kind == 'a' then
-      completed = completed + 1
-      finished[#finished + 1] = { e, a }
-      if head_ok(e) and dedup_until_done(e) then freed[#freed + 1] = e end
-    elseif kind == 'r' then
-      failed, retried = failed + 1, retried + 1
-      local again = head_next(e, head_attempt(e) + 1, '-')
-      local delay = tonumber(a)
-      if delay > 0 then
-        later[#later + 1] = string.format('%.0f', now + delay)
-        later[#later + 1] = again
-        if not next_due or now + delay < next_due then next_due = now + delay end
-      else
-        local list = back[head_priority(e)]
-        list[#list + 1] = again
-      end
-    elseif kind == 'R' then
-      released = released + 1
-      local again = head_next(e, head_attempt(e), head_suspect(e) and 's' or '-')
-      local list = head_suspect(e) and suspected or front[head_priority(e)]
-      list[#list + 1] = again
+  for j, field in ipairs(verdict_fields) do
+    local e, at = verdict_envelopes[j], first_verdict + 5 * (j - 1)
+    local kind, a = ARGV[at], ARGV[at + 2]
+    if not e or judged[field] then
+      stale[#stale + 1] = field
     else
-      failed = failed + 1
-      freed[#freed + 1] = e
-      letters[#letters + 1] = { e, a, ARGV[at + 3], ARGV[at + 4] }
+      judged[field] = true
+      settled[#settled + 1] = field
+      if kind ~= 'a' and kind ~= 'd' and (not head_readable(e) or head_worn(e)) then
+        kind, a = 'd', 'its head is damaged, or it was delivered 999,999 times'
+      end
+      if kind == 'a' then
+        completed = completed + 1
+        finished[#finished + 1] = { e, a }
+        if head_ok(e) and dedup_until_done(e) then freed[#freed + 1] = e end
+      elseif kind == 'r' then
+        failed, retried = failed + 1, retried + 1
+        local again = head_next(e, head_attempt(e) + 1, '-')
+        local delay = tonumber(a)
+        if delay > 0 then
+          later[#later + 1] = string.format('%.0f', now + delay)
+          later[#later + 1] = again
+          if not next_due or now + delay < next_due then next_due = now + delay end
+        else
+          local list = back[head_priority(e)]
+          list[#list + 1] = again
+        end
+      elseif kind == 'R' then
+        released = released + 1
+        local again = head_next(e, head_attempt(e), head_suspect(e) and 's' or '-')
+        local list = head_suspect(e) and suspected or front[head_priority(e)]
+        list[#list + 1] = again
+      else
+        failed = failed + 1
+        freed[#freed + 1] = e
+        letters[#letters + 1] = { e, a, ARGV[at + 3], ARGV[at + 4] }
+      end
     end
   end
 end
@@ -144,28 +150,36 @@ local remaining = size - #settled
 
 -- 3. What the consumer can take: suspects alone, else the ready lists in their order.
 local claims = want > 0 and not paused and not reaped and lost == 0 and not closing
-local claimed, fields, seen, drain = {}, {}, {}, 0
+local claimed, pairs_, seen, drain = {}, {}, {}, 0
 local front_from, back_from = { 1, 1, 1 }, { 1, 1, 1 } -- what is before was claimed
 local from_list, due_count, suspect_taken = { 0, 0, 0 }, 0, 0
+local byte, sub = string.byte, string.sub
 local function claim(e)
-  if not head_ok(e) then
+  if #e < 56 or byte(e, 1) ~= 49 or byte(e, 50) ~= 58 then
     letters[#letters + 1] = { e, 'not a message of typed_rmq' }
     return
   end
-  local field = head_field(e)
+  local field = sub(e, 26, 56)
   if seen[field] then
     letters[#letters + 1] = { e, COLLISION, unindexed = true }
     return
   end
   seen[field] = true
   claimed[#claimed + 1] = e
-  fields[#fields + 1] = field
+  local at = #pairs_
+  pairs_[at + 1], pairs_[at + 2] = field, e
+end
+-- A claim never overwrites what the session already holds.
+if remaining == 0 then
+  for i = 1, #settled do seen[settled[i]] = true end
 end
 if claims and earliest[2] and tonumber(earliest[2]) <= now then
   local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, math.max(want, 100))
   due_count = #due
+  if back[1] == none then back = { {}, {}, {} } end
   for _, e in ipairs(due) do
-    local list = back[head_priority(e)]
+    local letter = byte(e, 15)
+    local list = back[letter == 104 and 1 or letter == 108 and 3 or 2]
     list[#list + 1] = e
   end
   local after = redis.call('ZRANGE', delayed, due_count, due_count, 'WITHSCORES')
@@ -191,7 +205,7 @@ elseif claims then
     front_from[p], left = last + 1, left - last
     if left > 0 and lengths[p] > 0 then
       local items = redis.call('LRANGE', ready[p], 0, left - 1)
-      for _, e in ipairs(items) do claim(e) end
+      for i = 1, #items do claim(items[i]) end
       from_list[p] = #items
       left = left - #items
     end
@@ -200,18 +214,23 @@ elseif claims then
     back_from[p], left = last + 1, left - last
   end
 end
--- A claim never overwrites what the session already holds.
-if size > 0 and #fields > 0 then
+if remaining > 0 and #claimed > 0 then
+  local fields = {}
+  for i = 1, #claimed do fields[i] = pairs_[2 * i - 1] end
   local present = redis.call('HMGET', inflight, unpack(fields))
   for i = #fields, 1, -1 do
     if present[i] then
-      letters[#letters + 1] = { claimed[i], COLLISION, unindexed = true }
-      table.remove(claimed, i)
-      table.remove(fields, i)
+      letters[#letters + 1] = { table.remove(claimed, i), COLLISION, unindexed = true }
+      table.remove(pairs_, 2 * i)
+      table.remove(pairs_, 2 * i - 1)
     end
   end
 end
-local owned = dedup_owned(prefix, freed)
+local owned = none
+if #freed > 0 then
+  -- include: head dedup
+  owned = dedup_owned(prefix, freed)
+end
 local done_before = keep_done > 0 and #finished > 0 and redis.call('XLEN', done)
 local room_before = blocked and redis.call('LLEN', room)
 local mine = {}
@@ -219,23 +238,28 @@ if lost > 0 then
   local gone = {}
   for _, field in ipairs(settled) do gone[field] = true end
   for _, e in ipairs(redis.call('HVALS', inflight)) do
-    if not (head_ok(e) and gone[head_field(e)]) then mine[#mine + 1] = e end
+    if not gone[sub(e, 26, 56)] then mine[#mine + 1] = e end
   end
 end
-local sums = counters_read(stats, {
-  completed = completed, failed = failed, retried = retried, released = released,
-  stale = #stale, dead_lettered = #letters,
-  dropped = #letters > 0 and bury_excess(dead, dead_ids, #letters, keep_dead) or 0,
-})
+local deltas = { completed = completed }
+if #stale > 0 then deltas.stale = #stale end
+if first_verdict <= #ARGV then
+  deltas.failed, deltas.retried, deltas.released = failed, retried, released
+end
+if #letters > 0 then
+  -- include: head bury
+  deltas.dead_lettered = #letters
+  deltas.dropped = bury_excess(dead, dead_ids, #letters, keep_dead)
+end
+local sums = counters_read(stats, deltas)
 
 -- All is read and checked: from here on only writes, and copies before removals.
 if ARGV[9] == '1' then redis.call('DEL', prefix .. 'none') end
-for _, letter in ipairs(letters) do bury(dead, dead_ids, letter) end
-if #claimed > 0 then
-  local pairs_ = {}
-  for i, e in ipairs(claimed) do pairs_[2 * i - 1], pairs_[2 * i] = fields[i], e end
-  redis.call('HSET', inflight, unpack(pairs_))
+if #letters > 0 then
+  -- include: head bury
+  for _, letter in ipairs(letters) do bury(dead, dead_ids, letter) end
 end
+if #claimed > 0 then redis.call('HSET', inflight, unpack(pairs_)) end
 if #later > 0 then redis.call('ZADD', delayed, unpack(later)) end
 local left_over = 0
 for p = 1, 3 do
@@ -259,12 +283,15 @@ for p = 1, 3 do
 end
 if suspect_taken > 0 then redis.call('LTRIM', suspects, 1, -1) end
 if due_count > 0 then redis.call('ZREMRANGEBYRANK', delayed, 0, due_count - 1) end
-dedup_free(owned)
-if #letters > 0 then bury_trim(dead, dead_ids, keep_dead) end
+if #owned > 0 then redis.call('DEL', unpack(owned)) end
+if #letters > 0 then
+  -- include: head bury
+  bury_trim(dead, dead_ids, keep_dead)
+end
 if closing and remaining <= 0 then
   redis.call('ZREM', sessions, session)
 elseif not reaped then
-  redis.call('ZADD', sessions, string.format('%.0f', now + lease), session)
+  redis.call('ZADD', sessions, now + lease, session)
 end
 counters_write(stats, sums)
 
@@ -294,8 +321,8 @@ if claims and drain == 0 and #claimed == 0 and left_over + suspects_left > 0 the
 sooner(next_lease)
 local text = (reaped and '!' or '') .. table.concat(stale, ',')
 if lost > 0 then
-  lane_leave(lane, n, string.format('%.0f?%s', lost, text))
+  lane_leave(lane, ARGV[1], string.format('%.0f?%s', lost, text))
   return { 'lost', wait, text, lost, drain, expired, mine }
 end
-lane_leave(lane, n, text)
+lane_leave(lane, ARGV[1], text)
 return { state, wait, text, 0, drain, expired, claimed }

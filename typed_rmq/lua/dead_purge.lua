@@ -9,5 +9,5 @@ local state, _, stored = lane_enter(KEYS[1], n)
 if state ~= 'new' then return { state, tonumber(stored) or 0 } end
 local count = redis.call('XLEN', KEYS[2])
 redis.call('UNLINK', KEYS[2], KEYS[3])
-lane_leave(KEYS[1], n, tostring(count))
+lane_leave(KEYS[1], ARGV[1], tostring(count))
 return { state, count }

@@ -1,5 +1,5 @@
 -- publish: store new messages, each once.
--- include: lane counters head dedup
+-- include: lane counters
 --
 -- KEYS  lane stats meta bell high normal low suspects delayed room
 -- ARGV  n prefix window delay due max_length overflow envelope...
@@ -20,7 +20,7 @@ local FIRST = 8
 local lane, stats, meta, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local high, normal, low, suspects = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local delayed, room = KEYS[9], KEYS[10]
-local n, prefix, window = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local n, prefix, window = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local delay, due = tonumber(ARGV[4]), tonumber(ARGV[5])
 local max_length, overflow = tonumber(ARGV[6]), ARGV[7]
 
@@ -32,47 +32,54 @@ local stamp = string.format('1%013.0f', now)
 if delay > 0 then due = now + delay end
 if due <= now then due = 0 end
 
--- 1. Which are new? An equal message may stand in Redis or earlier in this very call.
-local fresh, keys, taken, answer = {}, {}, {}, {}
-local asked, asked_at = {}, {}
-for i = FIRST, #ARGV do
-  local e = stamp .. ARGV[i]
-  local key = dedup_key(prefix, e)
-  fresh[#fresh + 1] = e
-  if key then
-    keys[#fresh] = key
+-- 1. Which are new? An equal message may stand in Redis or earlier in this very call. The
+-- envelopes lack their first 14 bytes still: the dedup mode is at 3, the id at 12, the digest at
+-- 43, that of the content at 65.
+local sub, byte = string.sub, string.byte
+local count, start = #ARGV - FIRST + 1, prefix .. 'dedup:'
+local keys, asked, taken = {}, {}, {}
+for i = 1, count do
+  local e = ARGV[FIRST + i - 1]
+  if byte(e, 3) ~= 45 then
+    local key = start .. sub(e, 43, 64)
+    keys[i] = key
     asked[#asked + 1] = key
-    asked_at[#asked] = #fresh
   end
 end
-local values = {}
 if #asked == 1 then
-  values[asked_at[1]] = redis.call('GET', asked[1])
+  taken[asked[1]] = redis.call('GET', asked[1])
 elseif #asked > 1 then
-  for i, value in ipairs(redis.call('MGET', unpack(asked))) do values[asked_at[i]] = value end
+  local values = redis.call('MGET', unpack(asked))
+  for i = 1, #asked do taken[asked[i]] = values[i] end
 end
-local new, count, duplicates = {}, #fresh, 0
+local new, new_keys, new_values, answer, duplicates = {}, {}, {}, {}, 0
 for i = 1, count do
-  local e, key = fresh[i], keys[i]
-  local first = key and (values[i] or taken[key])
-  if first then
-    local mine = dedup_value(e)
-    local mark = (#first > 24 and #mine > 24 and string.sub(first, 25) ~= string.sub(mine, 25))
-      and '!' or '='
-    answer[#answer + 1] = (i - 1) .. mark .. string.sub(first, 1, 24)
-    duplicates = duplicates + 1
+  local e, key = ARGV[FIRST + i - 1], keys[i]
+  if not key then
+    new[#new + 1] = stamp .. e
   else
-    new[#new + 1] = i
-    if key then taken[key] = dedup_value(e) end
+    local value, mode, first = sub(e, 12, 35), byte(e, 3), taken[key]
+    if mode == 87 or mode == 68 then value = value .. sub(e, 65, 86) end
+    if first then
+      local mark = (#first > 24 and #value > 24 and sub(first, 25) ~= sub(value, 25)) and '!' or '='
+      answer[#answer + 1] = (i - 1) .. mark .. sub(first, 1, 24)
+      duplicates = duplicates + 1
+    else
+      taken[key] = value
+      local at = #new_keys + 1
+      new_keys[at], new_values[at] = key, value
+      new[#new + 1] = stamp .. e
+    end
   end
 end
 
 -- 2. Is there room? Ready and delayed messages count, whatever their priority.
-local priority = string.byte(fresh[1], 15)
+local priority = byte(ARGV[FIRST], 1)
 local target = priority == 104 and high or priority == 108 and low or normal
 redis.call('LLEN', target) -- a key of the wrong type must fail here, before the first write
-local delayed_before = redis.call('ZCARD', delayed)
-local victims, cut, owned = {}, {}, {}
+local delayed_before = (due > 0 or max_length > 0) and redis.call('ZCARD', delayed)
+local none = {}
+local victims, cut, owned = none, none, none
 if max_length > 0 and #new > 0 then
   local over = redis.call('LLEN', high) + redis.call('LLEN', normal) + redis.call('LLEN', low)
     + redis.call('LLEN', suspects) + delayed_before + #new - max_length
@@ -80,10 +87,10 @@ if max_length > 0 and #new > 0 then
     if overflow == 'block' then
       redis.call('HSET', meta, 'blocked', string.format('%.0f', now + 10000))
     end
-    lane_leave(lane, n, 'full')
+    lane_leave(lane, ARGV[1], 'full')
     return { state, 'full', lost }
   end
-  over = math.min(over, 1000)
+  over, victims, cut = math.min(over, 1000), {}, {}
   for _, list in ipairs({ low, normal, high }) do
     if over > 0 then
       local old = redis.call('LRANGE', list, 0, over - 1)
@@ -97,6 +104,7 @@ if max_length > 0 and #new > 0 then
     for _, e in ipairs(old) do victims[#victims + 1] = e end
     if #old > 0 then cut[#cut + 1] = { delayed, #old, old } end
   end
+  -- include: head dedup
   for _, e in ipairs(victims) do
     if head_ok(e) then answer[#answer + 1] = '-' .. head_id(e) end
   end
@@ -120,28 +128,25 @@ if overflow == 'block' and max_length > 0 then
   local waiting = tonumber(redis.call('HGET', meta, 'blocked') or '0') or 0
   wake = waiting > now and redis.call('LLEN', room) == 0
 end
-local sums = counters_read(stats, {
-  published = #new, duplicates = duplicates, dropped = #victims,
-})
+local deltas = { published = #new }
+if duplicates > 0 then deltas.duplicates = duplicates end
+if #victims > 0 then deltas.dropped = #victims end
+local sums = counters_read(stats, deltas)
 
 -- All is read and checked: from here on only writes.
-for _, i in ipairs(new) do
-  if keys[i] then
-    if window > 0 then
-      redis.call('SET', keys[i], taken[keys[i]], 'PX', window)
-    else
-      redis.call('SET', keys[i], taken[keys[i]])
-    end
-  end
+local call = redis.call
+if window == '0' then
+  for i = 1, #new_keys do call('SET', new_keys[i], new_values[i]) end
+else
+  for i = 1, #new_keys do call('SET', new_keys[i], new_values[i], 'PX', window) end
 end
 if #new > 0 then
-  local items = {}
   if due > 0 then
-    for j, i in ipairs(new) do items[2 * j - 1], items[2 * j] = due, fresh[i] end
-    redis.call('ZADD', delayed, unpack(items))
+    local items, text = {}, string.format('%.0f', due)
+    for i = 1, #new do items[2 * i - 1], items[2 * i] = text, new[i] end
+    call('ZADD', delayed, unpack(items))
   else
-    for j, i in ipairs(new) do items[j] = fresh[i] end
-    redis.call('RPUSH', target, unpack(items))
+    call('RPUSH', target, unpack(new))
   end
 end
 for _, c in ipairs(cut) do
@@ -151,7 +156,7 @@ for _, c in ipairs(cut) do
     redis.call('LTRIM', c[1], c[2], -1)
   end
 end
-dedup_free(owned)
+if #owned > 0 then call('DEL', unpack(owned)) end
 counters_write(stats, sums)
 if ring then redis.call('RPUSH', bell, '1') end
 if wake then
@@ -159,5 +164,5 @@ if wake then
   redis.call('PEXPIRE', room, 60000)
 end
 local text = table.concat(answer, ',')
-lane_leave(lane, n, text)
+lane_leave(lane, ARGV[1], text)
 return { state, text, lost }

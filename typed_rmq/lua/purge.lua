@@ -40,5 +40,5 @@ if wake then
   redis.call('RPUSH', room, '1')
   redis.call('PEXPIRE', room, 60000)
 end
-lane_leave(lane, n, #gone .. ' ' .. left)
+lane_leave(lane, ARGV[1], #gone .. ' ' .. left)
 return { state, #gone, left }

@@ -72,5 +72,5 @@ end
 bury_forget(dead, dead_ids, moved, total)
 if #moved > 0 and bell_before == 0 and not paused then redis.call('RPUSH', bell, '1') end
 local answer = #moved .. ' ' .. #entries .. ' ' .. last .. ' ' .. table.concat(conflicts, ',')
-lane_leave(lane, n, answer)
+lane_leave(lane, ARGV[1], answer)
 return { state, answer }
