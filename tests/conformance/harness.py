@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 timed = pytest.mark.usefixtures("timed")
-"""For a case that has to wait: on other servers than Valkey it counts as slow."""
+"""For a case that has to wait: the quick run has it on Valkey only."""
 
 FAST = Retry(backoff=0, jitter="none")
 """Failed messages come back at once."""

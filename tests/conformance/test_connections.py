@@ -168,6 +168,7 @@ def test_the_database_of_the_url_is_used(mode: Mode, client: redis.Redis) -> Non
 # --- Redis is away
 
 
+@pytest.mark.servers("valkey")  # none of them is asked
 @pytest.mark.parametrize("what", ["publish", "publish_many", "stats", "purge", "pause"])
 def test_f4_after_the_budget_redis_is_unavailable(
     mode: Mode, what: str, caplog: pytest.LogCaptureFixture
@@ -267,7 +268,7 @@ def test_f8_a_consumer_changes_nothing_either(mode: Mode, keys: Keys, key: str) 
     keys.client.delete(keys(key))
     keys.client.set(keys(key), "foreign")
     with pytest.raises(QueueCorrupt) as caught:
-        rmq.consume_all(lambda msg: msg.reject("no"), prefetch=2)
+        rmq.consume_all(lambda msg: msg.reject("no"), prefetch=2, stop_on_signals=False)
     assert caught.value.queue == mode.queue_name
     assert keys.client.get(keys(key)) == b"foreign"
     # Not one message is lost: it waits, or its session holds it until the lease ends.

@@ -10,7 +10,7 @@ from tests.conformance.conftest import Keys
 from tests.conformance.harness import Crashed, Mode, Order, Recorder, ids, orders, timed
 from typed_rmq import LeaseLost, Message, Queue, Retry
 
-LEASE = 0.4
+LEASE = 0.3
 
 
 @timed
@@ -186,7 +186,7 @@ def test_two_consumers_reap_one_crash_once(mode: Mode) -> None:
     rmq = mode.open(lease=LEASE)
     rmq.publish_many(orders(*range(5)))
     Crashed(mode, lease=LEASE, prefetch=5)
-    jobs = [mode.open(lease=LEASE).later("each", idle_timeout=1.2) for _ in range(2)]
+    jobs = [mode.open(lease=LEASE).later("each", idle_timeout=LEASE + 0.5) for _ in range(2)]
     taken = sorted(number for job in jobs for number in ids(job.result()))
     assert taken == [0, 1, 2, 3, 4]
     stats = rmq.stats()

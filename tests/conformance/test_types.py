@@ -60,6 +60,7 @@ EXAMPLES: list[tuple[Any, list[Any]]] = [
 ]
 
 
+@pytest.mark.servers("valkey")  # to the servers all of them are bytes
 @pytest.mark.parametrize(("payload_type", "payloads"), EXAMPLES)
 def test_a_payload_comes_back_as_what_it_was(
     mode: Mode, payload_type: Any, payloads: list[Any]
@@ -181,6 +182,7 @@ def test_the_same_type_gives_the_same_class() -> None:
     assert repr(Queue[Order]("orders", NOWHERE)) == "<Queue[Order] 'orders'>"
 
 
+@pytest.mark.servers("valkey")
 @pytest.mark.parametrize("name", ["a", "Orders.v2:eu-west_1", "x" * 128, "0", ":", "."])
 def test_names_that_are_allowed(mode: Mode, name: str) -> None:
     rmq = mode.open(name=name)

@@ -20,7 +20,7 @@ def idle(rmq: Rmq, **options: object) -> Job:
 
 @timed
 def test_an_idle_consumer_sends_fewer_than_ten_commands_per_lease(mode: Mode, keys: Keys) -> None:
-    lease = 1.2
+    lease = 0.8
     rmq = mode.open(lease=lease)
     job = idle(rmq, max_messages=1)
     before = keys.calls()
@@ -35,10 +35,10 @@ def test_an_idle_consumer_sends_fewer_than_ten_commands_per_lease(mode: Mode, ke
 
 @timed
 def test_three_idle_consumers_do_not_wake_each_other(mode: Mode, keys: Keys) -> None:
-    rmq = mode.open(lease=1.2)
+    rmq = mode.open(lease=0.8)
     jobs = [idle(rmq, max_messages=1) for _ in range(3)]
     before = keys.calls()
-    mode.sleep(1.2)
+    mode.sleep(0.8)
     assert keys.calls() - before < 30
     rmq.publish_many(orders(1, 2, 3))
     assert sorted(number for job in jobs for number in ids(job.result(2))) == [1, 2, 3]
@@ -157,8 +157,8 @@ def test_a_paused_queue_with_work_lets_its_consumers_sleep(mode: Mode, keys: Key
     rmq.pause()
     job = idle(rmq, max_messages=4)
     before = keys.calls()
-    mode.sleep(0.8)
-    assert keys.calls() - before < 12
+    mode.sleep(0.5)
+    assert keys.calls() - before < 10
     rmq.resume()
     assert sorted(ids(job.result(3))) == [1, 2, 3, 4]
 
@@ -166,9 +166,9 @@ def test_a_paused_queue_with_work_lets_its_consumers_sleep(mode: Mode, keys: Key
 @timed
 def test_an_outstanding_delay_does_not_keep_consumers_busy(mode: Mode, keys: Keys) -> None:
     rmq = mode.open(lease=1.2)
-    rmq.publish(Order(order_id=1), delay=0.9)
+    rmq.publish(Order(order_id=1), delay=0.7)
     job = idle(rmq, max_messages=1)
     before = keys.calls()
-    mode.sleep(0.6)
+    mode.sleep(0.5)
     assert keys.calls() - before < 10
     assert ids(job.result(3)) == [1]
