@@ -15,7 +15,7 @@ from typed_rmq.commands import Command
 
 from .kit import Kit, Mutant, ack, bury, fields, message_id, payload, release, retry
 
-FLAG = "if ARGV[9] == '1' then redis.call('DEL', prefix .. 'none') end\nfor _, letter"
+FLAG = "if ARGV[9] == '1' then redis.call('DEL', prefix .. 'none') end\nif #letters > 0 then"
 OOM = "OOM|used memory"
 REAP_FLAG = "if ARGV[5] == '1' then redis.call('DEL', prefix .. 'none') end\n"
 
@@ -132,7 +132,7 @@ def test_settling_claiming_and_reaping_pass(kit: Kit) -> None:
 @pytest.mark.parametrize(
     "mutant",
     [
-        Mutant("cycle", FLAG, "for _, letter"),
+        Mutant("cycle", FLAG, "if #letters > 0 then"),
         Mutant("reap", REAP_FLAG, ""),
     ],
     ids=str,

@@ -80,7 +80,12 @@ def reap_of_one(kit: Kit) -> Command[object]:
 
 
 def publish(
-    kit: Kit, *, overflow: str = "raise", max_length: int = 0, delay: int = 0
+    kit: Kit,
+    *,
+    overflow: str = "raise",
+    max_length: int = 0,
+    delay: int = 0,
+    key: str | None = "new",
 ) -> Command[object]:
     rich(kit)
     kit.client.hset(kit.keys.meta, "blocked", "99999999999999")
@@ -94,7 +99,7 @@ def publish(
         due_ms=0,
         max_length=max_length,
         overflow=overflow,
-        envelopes=[kit.envelope(b"1", key="new"), kit.envelope(b"2")],
+        envelopes=[kit.envelope(b"1", key=key), kit.envelope(b"2")],
     )
 
 
@@ -105,8 +110,8 @@ def purge(kit: Kit) -> Command[object]:
     return commands.purge(kit.keys, kit.keys.lane(b"admin"), kit.number(b"admin", None))
 
 
-def redrive(kit: Kit, *ids: str) -> Command[object]:
-    kit.publish(b"dead", key="DEAD")
+def redrive(kit: Kit, *ids: str, key: str | None = "DEAD") -> Command[object]:
+    kit.publish(b"dead", key=key)
     kit.cycle(b"z", verdicts=[bury(e) for e in kit.claim(b"z")])
     rich(kit)
     kit.silence()
@@ -125,10 +130,18 @@ MAKERS: dict[str, Make] = {
     "publish": publish,
     "publish delayed": lambda kit: publish(kit, delay=1000),
     "publish dropping": lambda kit: publish(kit, overflow="drop_oldest", max_length=3),
+    "publish dropping, without a key": lambda kit: publish(
+        kit, overflow="drop_oldest", max_length=3, key=None
+    ),
+    "publish delayed, without a key": lambda kit: publish(kit, delay=1000, key=None),
+    "publish blocking, without a key": lambda kit: publish(
+        kit, overflow="block", max_length=1000, key=None
+    ),
     "publish blocking": lambda kit: publish(kit, overflow="block", max_length=1000),
     "publish refused": lambda kit: publish(kit, overflow="block", max_length=3),
     "purge": purge,
     "redrive": redrive,
+    "redrive without a key": lambda kit: redrive(kit, key=None),
     "redrive of ids": lambda kit: redrive(kit, "idididididididid00000001"),
     "control": lambda kit: commands.control(
         kit.keys, kit.keys.lane(b"admin"), kit.number(b"admin", None), paused=False
@@ -138,7 +151,7 @@ MAKERS: dict[str, Make] = {
 
 
 def reset(kit: Kit) -> None:
-    kit.client.delete("none", *kit.client.keys(kit.keys.prefix + b"*"))
+    kit.client.delete(kit.keys.prefix + b"none", *kit.client.keys(kit.keys.prefix + b"*"))
     kit.numbers.clear()
     kit.made = 0
 
@@ -186,7 +199,7 @@ def test_f8_a_key_of_the_wrong_type_changes_nothing(
     [
         ("redrive", Mutant("redrive", "redis.call('HLEN', dead_ids) -- a key", "-- a key")),
         ("reap", Mutant("reap", "redis.call('LLEN', suspects)\n", "")),
-        ("cycle", Mutant("cycle", "  redis.call('HLEN', ids)\n", "")),
+        ("cycle", Mutant("cycle", "redis.call('HLEN', ids)", "")),
         ("purge", Mutant("purge", "and redis.call('LLEN', room) == 0", "and true")),
         ("publish", Mutant("publish", "redis.call('LLEN', target) -- a key", "-- a key")),
         (

@@ -369,7 +369,7 @@ PLANTED = {
         "cycle", "for _, letter in ipairs(letters) do bury(dead, dead_ids, letter) end\n", ""
     ),
     "keys are not freed": Mutant(
-        "cycle", "  if #keys > 0 then redis.call('DEL', unpack(keys)) end", ""
+        "cycle", "if #owned > 0 then redis.call('DEL', unpack(owned)) end", ""
     ),
     "the bell is not passed on": Mutant(
         "cycle", "local work = not paused and left_over + suspects_left > 0", "local work = false"
