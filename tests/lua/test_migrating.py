@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.servers import RunningServer, free_port, start
+from tests.servers import RunningServer, available, free_port, start
 
 from .kit import Kit, Mutant
 from .test_wrong_types import MAKERS
@@ -29,10 +29,14 @@ def cluster_port() -> int:
 @pytest.fixture(scope="module")
 def node() -> Iterator[RunningServer]:
     """A node of a cluster, with a second one to migrate to."""
+    missing = available()
+    kind = next((kind for kind in ("valkey", "redis7") if not missing[kind]), None)
+    if kind is None:
+        pytest.skip("no server of 7.0 or later")
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000")
     with (
-        start("redis7", *options, port=cluster_port()) as one,
-        start("redis7", *options, port=cluster_port()) as two,
+        start(kind, *options, port=cluster_port()) as one,
+        start(kind, *options, port=cluster_port()) as two,
     ):
         one.command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         one.command("CLUSTER", "MEET", "127.0.0.1", two.port or 0)
