@@ -120,7 +120,12 @@ class Proxy:
                 thread.start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._to)) as server:
+        try:
+            upstream = socket.create_connection(("127.0.0.1", self._to))
+        except OSError:
+            client.close()
+            return
+        with client, upstream as server:
             held, epoch = False, self._epoch
             plan: _Plan | None = None
             while not self._closing and epoch == self._epoch:
