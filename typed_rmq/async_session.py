@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from .commands import Command, CycleReply
 from .drivers.aio import AsyncDriver
@@ -26,6 +28,8 @@ T = TypeVar("T")
 __all__ = ["AsyncSession"]
 
 logger: Final = logging.getLogger("typed_rmq")
+
+_sessions: weakref.WeakSet[AsyncSession[Any]] = weakref.WeakSet()
 
 _leaving: Final[set[asyncio.Task[None]]] = set()
 """Tasks that close sessions whose loop was left: asyncio itself holds tasks only weakly."""
@@ -52,7 +56,7 @@ class AsyncSession(Session[T], Generic[T]):
         super().__init__(context, plan)
         self._driver = driver
         self._fallback = fallback
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._link = driver.link()
         self._side = driver.link()
@@ -67,6 +71,7 @@ class AsyncSession(Session[T], Generic[T]):
         self._closed = False
         self.was_interrupted = False
         self._connection_seen = 0
+        _sessions.add(self)
 
     # --- taking messages
 
@@ -186,7 +191,7 @@ class AsyncSession(Session[T], Generic[T]):
             call()
         else:
             try:
-                self._loop.call_soon_threadsafe(call)
+                self.loop.call_soon_threadsafe(call)
             except RuntimeError:
                 pass  # the loop is closed: whoever closes the session sends the verdict
 
@@ -203,7 +208,7 @@ class AsyncSession(Session[T], Generic[T]):
                 queue=self.queue_name,
             )
         # A sync handler in a thread of its own may wait for the loop.
-        asyncio.run_coroutine_threadsafe(self.asettle(envelope), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self.asettle(envelope), self.loop).result()
 
     def extend(self, envelope: bytes) -> None:
         self.core.check_held(envelope)
@@ -243,7 +248,7 @@ class AsyncSession(Session[T], Generic[T]):
                 return
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._loop.call_later(max(0.0, at - time.monotonic()), self._on_timer)
+        self._timer = self.loop.call_later(max(0.0, at - time.monotonic()), self._on_timer)
 
     def _clear_timer(self) -> None:
         if self._timer is not None:
@@ -275,7 +280,7 @@ class AsyncSession(Session[T], Generic[T]):
             self._start(self._renew())
 
     def _start(self, chore: Coroutine[object, object, None]) -> None:
-        self._chore = self._loop.create_task(chore)
+        self._chore = self.loop.create_task(chore)
         self._chore.add_done_callback(self._on_chore_done)
 
     def _on_chore_done(self, task: asyncio.Task[None]) -> None:
@@ -287,7 +292,7 @@ class AsyncSession(Session[T], Generic[T]):
                 self.queue_name,
                 task.exception(),
             )
-        if self._closed or self._loop.is_closed():
+        if self._closed or self.loop.is_closed():
             return
         if self.core.pending and self._armed_at is None:
             self._armed_at = time.monotonic() + (
@@ -316,7 +321,7 @@ class AsyncSession(Session[T], Generic[T]):
         self.core.stopping = True
         try:
             # Also from the loop's own thread: a signal handler runs between any two bytecodes.
-            self._loop.call_soon_threadsafe(self._link.interrupt)
+            self.loop.call_soon_threadsafe(self._link.interrupt)
         except RuntimeError:
             pass  # the loop is closed: nothing waits
 
@@ -331,11 +336,11 @@ class AsyncSession(Session[T], Generic[T]):
         if self._closed or self.core.session is None:
             self._closed = True
             self._clear_timer()
-        if self._loop.is_closed() or threading.get_ident() != self._thread:
+        if self.loop.is_closed() or threading.get_ident() != self._thread:
             self._leave_by_thread()
             return
         try:
-            task = self._loop.create_task(self.aclose())
+            task = self.loop.create_task(self.aclose())
         except RuntimeError:
             self._leave_by_thread()
             return
@@ -413,3 +418,19 @@ class AsyncSession(Session[T], Generic[T]):
     @property
     def closed(self) -> bool:
         return self._closed
+
+    def after_fork(self) -> None:
+        """In the child: this session, its messages, and its connections are the parent's."""
+        self._closed = True
+        self._timer = None
+        for link in (self._link, self._side, self._pulse):
+            link.forget()
+        self.core.disown()
+
+
+def _after_fork() -> None:
+    for session in list(_sessions):
+        session.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -165,11 +165,12 @@ def _left(
 class _Loop(Generic[T]):
     """The iterator of one ``for`` loop."""
 
-    __slots__ = ("__weakref__", "_frame", "_managed", "_message", "_session", "_take")
+    __slots__ = ("__weakref__", "_done", "_frame", "_managed", "_message", "_session", "_take")
 
     def __init__(self, session: SyncSession[T], *, managed: bool) -> None:
         self._session = session
         self._take = session.core.take
+        self._done = session.core.done
         self._managed = managed
         self._message: Message[T] | None = None
         self._frame = 0
@@ -180,23 +181,34 @@ class _Loop(Generic[T]):
     def __next__(self) -> Message[T]:
         previous = self._message
         if previous is not None:
-            self._session.done(previous.envelope)
+            done = self._done(previous.envelope)
+            message = self._take(monotonic())
+            if message is not None:
+                self._message = message
+                if done:
+                    self._session.recorded()
+                return message
+            # The ack leaves with the next claim. It is settled: an interrupt while waiting for
+            # the next message must not fail it.
+            self._message = None
         elif not self._frame:
             self._frame = current_frame(1)
-        message = self._take(monotonic())
-        if message is None:
-            # The last one is settled: an interrupt while waiting for the next must not fail it.
-            self._message = None
-            message = self._session.take()
-            if message is None:
-                self._end()
-                raise StopIteration
-        self._message = message
-        return message
+        return self._next()
 
-    def _end(self) -> None:
-        signals.unwatch(self._session)
-        self._session.close()
+    def _next(self) -> Message[T]:
+        session = self._session
+        try:
+            message = self._message = session.take()
+        except BaseException:
+            # The loop ends here, but its iterator lives on in the traceback.
+            signals.unwatch(session)
+            session.leave()
+            raise
+        if message is None:
+            signals.unwatch(session)
+            session.close()
+            raise StopIteration
+        return message
 
     def __del__(self) -> None:
         session = self._session
@@ -232,10 +244,17 @@ class _AsyncLoop(Generic[T]):
         return self._next()
 
     async def _next(self) -> Message[T]:
-        message = self._message = await self._session.take()
+        session = self._session
+        try:
+            message = self._message = await session.take()
+        except BaseException:
+            # The loop ends here, but its iterator lives on in the traceback.
+            signals.unwatch(session)
+            session.leave()
+            raise
         if message is None:
-            signals.unwatch(self._session)
-            await self._session.aclose()
+            signals.unwatch(session)
+            await session.aclose()
             raise StopAsyncIteration
         return message
 

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["Keeper"]
+__all__ = ["IDLE_EXIT", "Keeper"]
 
 logger: Final = logging.getLogger("typed_rmq")
 
-IDLE_EXIT: Final = 0.1
+IDLE_EXIT: Final = 0.3
 """Seconds without anything to keep after which the thread ends; starting one costs about 50 µs."""
 
 
@@ -27,11 +27,15 @@ class Keeper:
     Args:
         chores: does what is due and returns the seconds until it wants to be called again, or
             ``None`` where there is nothing to keep.
+        may_end: is asked right before the thread ends; says no where something has come up.
         name: the thread's name.
     """
 
-    def __init__(self, chores: Callable[[], float | None], name: str) -> None:
+    def __init__(
+        self, chores: Callable[[], float | None], may_end: Callable[[], bool], name: str
+    ) -> None:
         self._chores = chores
+        self._may_end = may_end
         self._name = name
         # Reentrant: wake() may be called by a __del__ that runs anywhere, here included.
         self._condition = threading.Condition(threading.RLock())
@@ -94,9 +98,8 @@ class Keeper:
             elif idle_since is None:
                 idle_since = now
             with self._condition:
-                if self._ended or (
-                    idle_since is not None and not self._woken and now - idle_since >= IDLE_EXIT
-                ):
+                idle = idle_since is not None and now - idle_since >= IDLE_EXIT
+                if self._ended or (idle and not self._woken and self._may_end()):
                     self._thread = None
                     return
                 if not self._woken:

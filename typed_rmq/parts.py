@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import weakref
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
@@ -95,6 +96,7 @@ class Parts(Generic[T]):
         self.receiver: Receiver[T] = Receiver(
             lambda: self.sync_session(one), lambda: self.async_session(one)
         )
+        _parts.add(self)
         self.dead: DeadLetters[T] = DeadLetters(
             keys,
             self.codec,
@@ -127,6 +129,11 @@ class Parts(Generic[T]):
         self._async_sessions.add(session)
         return session
 
+    def after_fork(self) -> None:
+        """In the child: the parent's event loops and their sessions are not ours."""
+        self._async.clear()
+        self.receiver.after_fork()
+
     def _unavailable(self, reason: str) -> None:
         if self._observers:
             self._observers.tell(Observer.unavailable, Unavailable(self.keys.name, reason))
@@ -146,16 +153,34 @@ class Parts(Generic[T]):
     async def aclose(self) -> None:
         """The same for the running event loop, and for sync code, too."""
         await self.receiver.aclose()
+        loop = asyncio.get_running_loop()
         for session in list(self._async_sessions):
+            if session.loop is not loop:
+                if session.loop.is_closed():
+                    session.leave()
+                continue
             session.stop()
             if not session.core.in_hand():
                 await session.aclose()
-        backend = self._async.pop(asyncio.get_running_loop(), None)
+        backend = self._async.get(loop)
         if backend is not None:
             await backend.aclose()
+            # Only now: a call that was cancelled in the middle can be made again.
+            self._async.pop(loop, None)
         if self._owns_connection:
             await self._connection.aclose()
         self.close()
+
+
+_parts: weakref.WeakSet[Parts[Any]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for parts in list(_parts):
+        parts.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _adapter(payload_type: Any, queue: str) -> TypeAdapter[Any]:

@@ -65,6 +65,12 @@ class Receiver(Generic[T]):
             session.core.message_type = Received
         return session
 
+    def after_fork(self) -> None:
+        """In the child: both kinds of sessions are the parent's."""
+        self._lock = threading.Lock()
+        self._sync = None
+        self._async.clear()
+
     def close(self) -> None:
         """What is still in hand counts as failed."""
         with self._lock:

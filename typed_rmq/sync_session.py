@@ -15,12 +15,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from .commands import Command, CycleReply
 from .drivers.sync import Interrupted, SyncDriver
 from .errors import TypedRMQError
-from .keeper import Keeper
+from .keeper import IDLE_EXIT, Keeper
 from .message import Message
 from .session import Context, Session
 from .steps import Cycle, Drain, Plan, Reap, Stop, Wait
@@ -40,7 +40,7 @@ comes back. Only the loop's own calls use up the retry budget and raise."""
 
 CHORE_PAUSE: Final = 0.5
 
-_sessions: weakref.WeakSet[SyncSession[object]] = weakref.WeakSet()
+_sessions: weakref.WeakSet[SyncSession[Any]] = weakref.WeakSet()
 
 
 class SyncSession(Session[T], Generic[T]):
@@ -55,7 +55,9 @@ class SyncSession(Session[T], Generic[T]):
         self._turn = threading.RLock()
         self._lane = threading.RLock()
         self._settled = threading.Condition(threading.RLock())
-        self._keeper = Keeper(self._chores, f"typed_rmq keeper of {context.keys.name}")
+        self._keeper = Keeper(
+            self._chores, self._may_end, f"typed_rmq keeper of {context.keys.name}"
+        )
         self._watched = False
         self._due_at = 0.0
         self._armed_at: float | None = None
@@ -64,7 +66,7 @@ class SyncSession(Session[T], Generic[T]):
         self._closed = False
         self.was_interrupted = False
         self._connection_seen = 0
-        _sessions.add(self)  # type: ignore[arg-type]  # the set only needs what all have
+        _sessions.add(self)
 
     # --- taking messages
 
@@ -179,10 +181,13 @@ class SyncSession(Session[T], Generic[T]):
     # --- verdicts
 
     def recorded(self) -> None:
-        if self._armed_at is None:
-            self._armed_at = time.monotonic() + self.core.plan.ack_linger
-            self._watched = True
-            self._keeper.wake()
+        armed_at = self._armed_at
+        if armed_at is None:
+            armed_at = self._armed_at = time.monotonic() + self.core.plan.ack_linger
+            if not self._watched or armed_at < self._due_at:
+                self._watched = True
+                self._due_at = armed_at
+                self._keeper.wake()
         if self._drain_waits:
             with self._settled:
                 self._settled.notify_all()
@@ -243,14 +248,20 @@ class SyncSession(Session[T], Generic[T]):
         if self.core.holding and (self._extend or now >= self.core.renewal_due()):
             self._extend = False
             self._renew()
-        # Cleared before looking, too: whoever takes a message after this wakes the keeper again.
-        self._watched = False
         due = self.next_chore(self._armed_at)
         if due is None:
+            # A message that comes while the keeper lingers needs no wake: it looks again.
+            self._due_at = time.monotonic() + IDLE_EXIT
             return None
-        self._watched = True
         self._due_at = due
         return max(0.001, due - time.monotonic())
+
+    def _may_end(self) -> bool:
+        # Cleared before looking: whoever takes a message after this starts the keeper again.
+        self._watched = False
+        if self._leaving or self.next_chore(self._armed_at) is not None:
+            self._watched = True
+        return not self._watched
 
     def _renew(self) -> None:
         session, sent_at = self.core.session, time.monotonic()
@@ -339,7 +350,8 @@ def say_goodbye(session: Session[T], send: Callable[[Command[CycleReply]], Cycle
 def _at_exit() -> None:
     """Verdicts that still linger are sent; the thread that would do it is about to be stopped."""
     for session in list(_sessions):
-        if not session.closed and (session.core.busy or session.core.session is not None):
+        # Also where the keeper is in the middle of it: close() waits for it.
+        if session.core.busy or session.core.session is not None:
             session.close(budget=2.0)
 
 

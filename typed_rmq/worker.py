@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar, cast, get_origin, get_type_hints
+from typing import Final, Generic, TypeVar, cast, get_origin, get_type_hints
 
 from .async_session import AsyncSession
 from .errors import ConfigError
@@ -21,6 +21,8 @@ Handler = Callable[[T], object] | Callable[[Message[T]], object]
 AsyncHandler = (
     Callable[[T], Awaitable[object] | object] | Callable[[Message[T]], Awaitable[object] | object]
 )
+
+ASYNC_HANDLER: Final = "run() takes a sync handler; use arun() for an async one"
 
 __all__ = ["AsyncHandler", "Handler", "run_async", "run_sync"]
 
@@ -70,16 +72,22 @@ class _Call(Generic[T]):
 def run_sync(session: SyncSession[T], handler: Handler[T], concurrency: int) -> None:
     """Handle messages in ``concurrency`` threads until the session ends."""
     call = _Call[T](cast("Callable[..., object]", handler))
+    if _is_async(handler):
+        raise ConfigError(ASYNC_HANDLER)
     failures: list[BaseException] = []
 
     def work() -> None:
+        misfit = False
         try:
             while (message := session.take()) is not None:
                 with message:
                     result = call(message)
                     if inspect.iscoroutine(result):
                         result.close()
-                        raise ConfigError("run() takes a sync handler; use arun() for an async one")
+                        message.release()
+                        misfit = True
+                if misfit:
+                    raise ConfigError(ASYNC_HANDLER)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that called run()
             failures.append(error)
             session.stop()

@@ -15,14 +15,11 @@ from redis.asyncio import connection as aio_connection
 from ..commands import Command
 from .failures import RETRIABLE, Attempts, Resend
 from .packing import pack_command, pack_wait
-from .sync import WAIT_MARGIN, Interrupted
+from .sync import CALL_TIMEOUT, WAIT_MARGIN, Interrupted
 
 R = TypeVar("R")
 
 __all__ = ["AsyncClusterSource", "AsyncDriver", "AsyncLink", "AsyncPoolSource", "AsyncSource"]
-
-CALL_TIMEOUT = 5.0
-"""Seconds without a reply before a connection counts as dead."""
 
 
 class AsyncSource(Protocol):
@@ -45,6 +42,7 @@ class AsyncPoolSource:
     def __init__(self, pool: redis.asyncio.ConnectionPool, *, owned: bool) -> None:
         self._pool = pool
         self._owned = owned
+        self._closed = False
 
     async def acquire(
         self, ask: tuple[str, int] | None = None
@@ -54,12 +52,15 @@ class AsyncPoolSource:
 
     async def release(self, connection: aio_connection.AbstractConnection) -> None:
         await self._pool.release(connection)
+        if self._closed:  # by a loop that said goodbye after its queue was closed
+            await self._pool.disconnect()
 
     async def refresh(self) -> None:
         """Nothing to look up: a new connection asks anew."""
 
     async def aclose(self) -> None:
         if self._owned:
+            self._closed = True
             await self._pool.disconnect()
 
 
@@ -118,11 +119,11 @@ class AsyncLink:
             self.generation += 1
         return connection
 
-    async def call(self, data: bytes) -> object:
-        """Send one command and return its reply."""
+    async def call(self, data: bytes, timeout: float = CALL_TIMEOUT) -> object:
+        """Send one command and return its reply, in ``timeout`` seconds."""
         try:
             connection = self._connection or await self._connected()
-            async with asyncio.timeout(CALL_TIMEOUT):
+            async with asyncio.timeout(timeout):
                 if self._asking:
                     self._asking = False
                     await connection.send_packed_command([b"*1\r\n$6\r\nASKING\r\n"])
@@ -133,7 +134,7 @@ class AsyncLink:
             raise  # an answer: the connection is fine
         except TimeoutError:
             await self.drop()
-            raise exceptions.TimeoutError(f"no reply within {CALL_TIMEOUT:g} s") from None
+            raise exceptions.TimeoutError(f"no reply within {timeout:.3g} s") from None
         except BaseException:
             # A reply may still be on its way: nobody may read it in place of his own.
             await self.drop()
@@ -243,10 +244,12 @@ class AsyncDriver:
         budget: float | None = None,
     ) -> R:
         """The command's parsed reply, or the error that the user must see."""
+        budget = self._budget if budget is None else min(budget, self._budget)
+        started = time.monotonic()
         try:
-            return command.parse(await link.call(pack_command(command)))
+            return command.parse(await link.call(pack_command(command), min(budget, CALL_TIMEOUT)))
         except RETRIABLE as error:
-            return await self._persist(command, link, error, stopping, budget)
+            return await self._persist(command, link, error, stopping, budget, started)
 
     async def _persist(
         self,
@@ -254,9 +257,10 @@ class AsyncDriver:
         link: AsyncLink,
         error: Exception,
         stopping: Callable[[], bool],
-        budget: float | None,
+        budget: float,
+        started: float,
     ) -> R:
-        attempts = Attempts(self._queue, self._budget if budget is None else budget, self._tell)
+        attempts = Attempts(self._queue, budget, self._tell, since=started)
         source = filled = False
         while True:
             resend = attempts.after(
@@ -274,7 +278,9 @@ class AsyncDriver:
                     attempts.hurry(time.monotonic())
             try:
                 await link.redirect(resend)
-                return command.parse(await link.call(pack_command(command, source=source)))
+                left = min(attempts.left(time.monotonic()), CALL_TIMEOUT)
+                data = pack_command(command, source=source)
+                return command.parse(await link.call(data, left))
             except RETRIABLE as again:
                 error = again
 
@@ -303,7 +309,9 @@ class AsyncDriver:
                     error, time.monotonic(), can_fill=False
                 )
                 return None
-            return await self._persist(command, link, error, stopping, None)
+            return await self._persist(
+                command, link, error, stopping, self._budget, time.monotonic()
+            )
 
     async def aclose(self) -> None:
         await self._source.aclose()

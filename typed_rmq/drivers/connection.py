@@ -172,9 +172,12 @@ class Connection:
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop made here, and the sync ones."""
-        source = self._async.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        source = self._async.get(loop)
         if source is not None:
             await source.aclose()
+            # Only now: a call that was cancelled in the middle can be made again.
+            self._async.pop(loop, None)
         self.close()
 
     def __enter__(self) -> Self:

@@ -73,12 +73,14 @@ class Attempts:
         budget: float,
         tell: Callable[[str], None],
         rng: Callable[[], float] = random.random,
+        *,
+        since: float | None = None,
     ) -> None:
         self._queue = queue
         self._budget = budget
         self._tell = tell
         self._rng = rng
-        self._since: float | None = None
+        self._since = since
         self._failures = 0
 
     def after(self, error: Exception, now: float, *, can_fill: bool) -> Resend:
@@ -116,6 +118,11 @@ class Attempts:
                 queue=self._queue,
             ) from None
         return self._again(error, now, Resend(reconnect=True))
+
+    def left(self, now: float) -> float:
+        """Seconds that the next try may take: what is left of the budget, but a try is a try."""
+        spent = 0.0 if self._since is None else now - self._since
+        return max(0.1, self._budget - spent)
 
     def hurry(self, now: float) -> None:
         """Somebody wants to leave: one second more is all."""

@@ -21,6 +21,9 @@ R = TypeVar("R")
 
 __all__ = ["ClusterSource", "Interrupted", "PoolSource", "SyncDriver", "SyncLink", "SyncSource"]
 
+CALL_TIMEOUT = 5.0
+"""Seconds without a reply before a connection counts as dead."""
+
 WAIT_MARGIN = 5.0
 """Seconds that a reply may be late after a wait before the connection counts as dead."""
 
@@ -49,6 +52,7 @@ class PoolSource:
     def __init__(self, pool: redis.ConnectionPool, *, owned: bool) -> None:
         self._pool = pool
         self._owned = owned
+        self._closed = False
 
     def acquire(self, ask: tuple[str, int] | None = None) -> redis.connection.ConnectionInterface:
         del ask
@@ -56,12 +60,15 @@ class PoolSource:
 
     def release(self, connection: redis.connection.ConnectionInterface) -> None:
         self._pool.release(connection)
+        if self._closed:  # by a loop that said goodbye after its queue was closed
+            self._pool.disconnect()
 
     def refresh(self) -> None:
         """Nothing to look up: a new connection asks anew."""
 
     def close(self) -> None:
         if self._owned:
+            self._closed = True
             self._pool.disconnect()
 
 
@@ -117,8 +124,8 @@ class SyncLink:
             self.generation += 1
         return connection
 
-    def call(self, data: bytes) -> object:
-        """Send one command and return its reply."""
+    def call(self, data: bytes, timeout: float | None = None) -> object:
+        """Send one command and return its reply; ``timeout`` in place of the connection's own."""
         connection = self._connected()
         try:
             if self._asking:
@@ -126,6 +133,8 @@ class SyncLink:
                 connection.send_packed_command([b"*1\r\n$6\r\nASKING\r\n"])
                 connection.read_response(disable_decoding=True)
             connection.send_packed_command([data])
+            if timeout is not None:
+                return connection.read_response(disable_decoding=True, timeout=timeout)
             return connection.read_response(disable_decoding=True)
         except exceptions.ResponseError:
             raise  # an answer: the connection is fine
@@ -254,10 +263,12 @@ class SyncDriver:
         budget ends soon.
         """
         data = pack_command(command)
+        budget = self._budget if budget is None else min(budget, self._budget)
+        started = time.monotonic()
         try:
-            return command.parse(link.call(data))
+            return command.parse(link.call(data, budget if budget < CALL_TIMEOUT else None))
         except RETRIABLE as error:
-            return self._persist(command, link, error, sleep, budget)
+            return self._persist(command, link, error, sleep, budget, started)
 
     def _persist(
         self,
@@ -265,9 +276,10 @@ class SyncDriver:
         link: SyncLink,
         error: Exception,
         sleep: Callable[[float], object],
-        budget: float | None,
+        budget: float,
+        started: float,
     ) -> R:
-        attempts = Attempts(self._queue, self._budget if budget is None else budget, self._tell)
+        attempts = Attempts(self._queue, budget, self._tell, since=started)
         source = filled = False
         while True:
             resend = attempts.after(
@@ -283,7 +295,9 @@ class SyncDriver:
                 attempts.hurry(time.monotonic())
             try:
                 link.redirect(resend)
-                return command.parse(link.call(pack_command(command, source=source)))
+                left = attempts.left(time.monotonic())
+                data = pack_command(command, source=source)
+                return command.parse(link.call(data, left if left < CALL_TIMEOUT else None))
             except RETRIABLE as again:
                 error = again
 
@@ -311,7 +325,7 @@ class SyncDriver:
                     error, time.monotonic(), can_fill=False
                 )
                 return None
-            return self._persist(command, link, error, sleep, None)
+            return self._persist(command, link, error, sleep, self._budget, time.monotonic())
 
     def close(self) -> None:
         self._source.close()
