@@ -191,3 +191,16 @@ def test_f24_after_a_fork_the_child_starts_clean(mode: Mode, what: str) -> None:
     expected = {"publish": [2, 3, 4], "receive": [4], "consume": [4]}[what]
     assert ids(rmq.consume_all()) == expected
     assert (rmq.stats().failed, rmq.stats().stale) == (0, 0)
+
+
+def test_close_lets_a_loop_finish_the_message_in_hand(mode: Mode) -> None:
+    rmq = mode.open()
+    rmq.publish_many(orders(1, 2, 3))
+    job = rmq.later("each", lambda msg: 0.3, prefetch=3)
+    mode.until(lambda: rmq.stats().in_flight == 3)
+    rmq.close()
+    assert ids(job.result(3)) == [1]
+    other = mode.open()
+    mode.until(lambda: other.stats().consumers == 0)
+    stats = other.stats()
+    assert (stats.completed, stats.failed, stats.ready) == (1, 0, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from typing import Any
 
@@ -292,3 +293,26 @@ def test_f8_a_counter_that_is_no_number(mode: Mode, keys: Keys) -> None:
     keys.client.delete(keys("stats"))
     rmq.settle(msg)
     assert rmq.stats().completed == 1
+
+
+@pytest.mark.servers("valkey")
+def test_a_loop_that_loses_redis_gives_the_signals_back(mode: Mode) -> None:
+    connection = Connection(f"redis://127.0.0.1:{free_port()}/0", retry_budget=0.2)
+    rmq = mode.open(redis=connection)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(QueueUnavailable) as caught:
+        rmq.each()
+    assert caught.value.queue == mode.queue_name
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.servers("valkey")
+@pytest.mark.parametrize("what", ["each", "receive", "run"])
+def test_closing_takes_no_longer_than_the_budget(mode: Mode, what: str) -> None:
+    connection = Connection(f"redis://127.0.0.1:{free_port()}/0", retry_budget=0.2)
+    rmq = mode.open(redis=connection)
+    with pytest.raises(QueueUnavailable):
+        getattr(rmq, what)(*([print] if what == "run" else []))
+    start = time.monotonic()
+    rmq.close()
+    assert time.monotonic() - start < 1

@@ -333,3 +333,23 @@ def test_the_goodbye_of_a_loop_that_was_broken_out_of_needs_no_help(mode: Mode) 
     rmq.each(leave_at(1, "break"), style="bare", prefetch=3)
     stats = settled(rmq)
     assert (stats.completed, stats.ready, stats.in_flight, stats.consumers) == (1, 2, 0, 0)
+
+
+def test_the_queue_can_be_closed_inside_its_loop(mode: Mode) -> None:
+    rmq = mode.open()
+    rmq.publish_many(orders(1, 2, 3))
+    other = mode.open()
+
+    def loop() -> None:
+        for msg in rmq.queue.consume(prefetch=1):
+            with msg:
+                rmq.queue.close()
+
+    async def loop_async() -> None:
+        async for msg in rmq.queue.consume(prefetch=1):
+            with msg:
+                await rmq.queue.aclose()
+
+    mode.call(loop if mode.name == "sync" else loop_async)
+    stats = settled(other)
+    assert (stats.completed, stats.failed, stats.ready) == (1, 0, 2)

@@ -307,3 +307,18 @@ def test_settle_inside_a_sync_handler(mode: Mode) -> None:
     mode.call(rmq.queue.run if mode.name == "sync" else rmq.queue.arun, handle, until_empty=True)
     assert completed == [1]
     assert (rmq.stats().completed, rmq.stats().failed) == (1, 0)
+
+
+def test_run_refuses_an_async_handler(mode: Mode) -> None:
+    if mode.name == "async":
+        return
+    rmq = mode.open()
+    rmq.publish(Order(order_id=1))
+
+    async def handle(order: Order) -> None:
+        raise AssertionError
+
+    with pytest.raises(ConfigError, match="arun"):
+        rmq.queue.run(handle, until_empty=True)
+    stats = rmq.stats()
+    assert (stats.ready, stats.failed, stats.dead) == (1, 0, 0)
