@@ -56,7 +56,7 @@ class AsyncSession(Session[T], Generic[T]):
         super().__init__(context, plan)
         self._driver = driver
         self._fallback = fallback
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._link = driver.link()
         self._side = driver.link()
@@ -69,7 +69,7 @@ class AsyncSession(Session[T], Generic[T]):
         self._chore: asyncio.Task[None] | None = None
         self._armed_at: float | None = None
         self._closed = False
-        self.was_interrupted = False
+        self.was_interrupted: bool = False
         self._connection_seen = 0
         _sessions.add(self)
 

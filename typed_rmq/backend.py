@@ -10,7 +10,7 @@ import asyncio
 import os
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
 from .commands import Command
@@ -85,6 +85,41 @@ class SyncBackend:
             self._hands.append(hand)
         return reply
 
+    def stream(self, makes: Iterable[Callable[[Lane], Command[R]]]) -> Iterator[R]:
+        """Calls in one lane, each made while Redis is at work on the one before.
+
+        What raises while a call is made is raised after the call before it was answered.
+        """
+        driver = self._driver or self.driver
+        hand = self._hands.pop() if self._hands else _Hand(driver.link())
+        lane, link = hand.lane, hand.link
+        under_way: tuple[Command[R], float] | None = None
+        try:
+            for item in _made(makes, lane):
+                command = item if isinstance(item, Command) else None
+                if under_way is not None:
+                    reply = driver.finish(under_way[0], link, under_way[1])
+                    under_way = None
+                    if command is not None:
+                        under_way = command, driver.begin(command, link)
+                    yield reply
+                elif command is not None:
+                    under_way = command, driver.begin(command, link)
+                if isinstance(item, Exception):
+                    raise item
+            if under_way is not None:
+                reply = driver.finish(under_way[0], link, under_way[1])
+                under_way = None
+                yield reply
+        finally:
+            if under_way is not None:
+                link.drop()
+            else:
+                if not driver.keep:
+                    link.release()
+                if not lane.worn:
+                    self._hands.append(hand)
+
     def wait(self, bell: bytes, seconds: float) -> None:
         """Until this bell rings, ``seconds`` at most."""
         link = self.driver.link()
@@ -136,6 +171,39 @@ class AsyncBackend:
                 self._hands.append(hand)
             return reply
 
+    async def stream(self, makes: AsyncIterable[Callable[[Lane], Command[R]]]) -> AsyncIterator[R]:
+        """See ``SyncBackend.stream``."""
+        driver = self.driver
+        async with self._free:
+            hand = self._hands.pop() if self._hands else _Hand(driver.link())
+            lane, link = hand.lane, hand.link
+            under_way: tuple[Command[R], float] | None = None
+            try:
+                async for item in _amade(makes, lane):
+                    command = item if isinstance(item, Command) else None
+                    if under_way is not None:
+                        reply = await driver.finish(under_way[0], link, under_way[1])
+                        under_way = None
+                        if command is not None:
+                            under_way = command, await driver.begin(command, link)
+                        yield reply
+                    elif command is not None:
+                        under_way = command, await driver.begin(command, link)
+                    if isinstance(item, Exception):
+                        raise item
+                if under_way is not None:
+                    reply = await driver.finish(under_way[0], link, under_way[1])
+                    under_way = None
+                    yield reply
+            finally:
+                if under_way is not None:
+                    await link.drop()
+                else:
+                    if not driver.keep:
+                        await link.release()
+                    if not lane.worn:
+                        self._hands.append(hand)
+
     async def wait(self, bell: bytes, seconds: float) -> None:
         """Until this bell rings, ``seconds`` at most."""
         link = self.driver.link()
@@ -148,6 +216,28 @@ class AsyncBackend:
         """Give the connections back."""
         while self._hands:
             await self._hands.pop().link.release()
+
+
+def _made(
+    makes: Iterable[Callable[[Lane], Command[R]]], lane: Lane
+) -> Iterator[Command[R] | Exception]:
+    """The commands, and at last the error that ended them: a call may be under way still."""
+    try:
+        for make in makes:
+            yield make(lane)
+    except Exception as error:  # noqa: BLE001 - raised by whoever asked, in its turn
+        yield error
+
+
+async def _amade(
+    makes: AsyncIterable[Callable[[Lane], Command[R]]], lane: Lane
+) -> AsyncIterator[Command[R] | Exception]:
+    """The same for async iterables."""
+    try:
+        async for make in makes:
+            yield make(lane)
+    except Exception as error:  # noqa: BLE001 - raised by whoever asked, in its turn
+        yield error
 
 
 _backends: weakref.WeakSet[SyncBackend] = weakref.WeakSet()

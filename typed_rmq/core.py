@@ -95,16 +95,16 @@ class ConsumerCore(Hands, Generic[T]):
     ) -> None:
         super().__init__(plan.queue, clock, timed=plan.keep_done > 0)
         self.plan = plan
-        self.prefetch = Prefetch(plan.prefetch)
+        self.prefetch: Prefetch = Prefetch(plan.prefetch)
         self._decoder = decoder
         self._owner = owner
         self._report = report
         self._token = token
         self.message_type: type[Message[T]] = Message
         self.session: bytes | None = None
-        self.stopping = False
-        self.lease_until = 0.0
-        self.renewed_at = 0.0
+        self.stopping: bool = False
+        self.lease_until: float = 0.0
+        self.renewed_at: float = 0.0
         self._answered = 0
         self._sent_at = 0.0
         self._buffer: deque[bytes] = deque()

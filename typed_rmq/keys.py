@@ -48,23 +48,23 @@ class QueueKeys:
     )
 
     def __init__(self, name: str) -> None:
-        self.name = check_name(name)
-        self.prefix = f"trmq:{{{name}}}:".encode()
+        self.name: str = check_name(name)
+        self.prefix: bytes = f"trmq:{{{name}}}:".encode()
         self.ready: tuple[bytes, bytes, bytes] = (
             self._key(b"ready:high"),
             self._key(b"ready:normal"),
             self._key(b"ready:low"),
         )
-        self.suspects = self._key(b"suspects")
-        self.delayed = self._key(b"delayed")
-        self.sessions = self._key(b"sessions")
-        self.dead = self._key(b"dead")
-        self.dead_ids = self._key(b"dead:ids")
-        self.done = self._key(b"done")
-        self.bell = self._key(b"bell")
-        self.room = self._key(b"room")
-        self.meta = self._key(b"meta")
-        self.stats = self._key(b"stats")
+        self.suspects: bytes = self._key(b"suspects")
+        self.delayed: bytes = self._key(b"delayed")
+        self.sessions: bytes = self._key(b"sessions")
+        self.dead: bytes = self._key(b"dead")
+        self.dead_ids: bytes = self._key(b"dead:ids")
+        self.done: bytes = self._key(b"done")
+        self.bell: bytes = self._key(b"bell")
+        self.room: bytes = self._key(b"room")
+        self.meta: bytes = self._key(b"meta")
+        self.stats: bytes = self._key(b"stats")
 
     def _key(self, suffix: bytes) -> bytes:
         return self.prefix + suffix

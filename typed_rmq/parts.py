@@ -57,7 +57,8 @@ class Parts(Generic[T]):
         observers: Sequence[Observer],
         max_payload: int,
     ) -> None:
-        self.keys = keys = QueueKeys(name)
+        keys = QueueKeys(name)
+        self.keys: QueueKeys = keys
         adapter: TypeAdapter[T] = _adapter(payload_type, name)
         self.codec: Codec[T] = Codec(adapter, serializer, queue=name, max_payload=max_payload)
         hasher = (
@@ -65,7 +66,7 @@ class Parts(Generic[T]):
             if dedup is None
             else bind_dedup(dedup, adapter, payload_type, name, stable=self.codec.stable)
         )
-        self.lease = check_lease(lease, name)
+        self.lease: float = check_lease(lease, name)
         self._observers = Observers(observers)
         self.producer: Producer[T] = Producer(
             keys,
@@ -85,7 +86,7 @@ class Parts(Generic[T]):
             observers=self._observers,
         )
         self._connection, self._owns_connection = locate(redis)
-        self.sync = SyncBackend(self._connection, keys, self._unavailable)
+        self.sync: SyncBackend = SyncBackend(self._connection, keys, self._unavailable)
         self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncBackend] = (
             weakref.WeakKeyDictionary()
         )

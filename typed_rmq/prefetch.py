@@ -27,7 +27,7 @@ class Prefetch:
     def __init__(self, prefetch: int | Literal["auto"]) -> None:
         self._adaptive = prefetch == "auto"
         if prefetch == "auto":
-            self.size = 1
+            self.size: int = 1
         elif 1 <= prefetch <= MAX_BATCH:
             self.size = prefetch
         else:

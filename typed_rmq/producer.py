@@ -92,10 +92,10 @@ class Producer(Generic[T]):
         self._codec = codec
         self._hasher = hasher
         self._until_done = dedup is not None and dedup.until == "done"
-        self.window_ms = 0 if dedup is None or self._until_done else dedup.window_ms
+        self.window_ms: int = 0 if dedup is None or self._until_done else dedup.window_ms
         if max_length is not None and (not isinstance(max_length, int) or max_length < 1):
             raise ConfigError(f"max_length must be 1 or more, got {max_length}", queue=keys.name)
-        self.max_length = max_length or 0
+        self.max_length: int = max_length or 0
         self.overflow: Overflow = overflow
         self._observers = observers
         self._content_type = (

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
@@ -94,8 +103,22 @@ class Publishing(Generic[T]):
         """
         options, size = self._many(batch, delay, at, priority, headers)
         receipts: list[Receipt] = []
-        for chunk in chunks(payloads, size):
-            receipts += self._store(chunk, options, len(receipts))
+        if self._parts.producer.max_length:
+            # Each batch must know what became of the one before: whether there was room.
+            for chunk in chunks(payloads, size):
+                receipts += self._store(chunk, options, len(receipts))
+            return receipts
+        sent: deque[_Store[T]] = deque()
+
+        def calls() -> Iterator[Callable[[Lane], Command[PublishReply]]]:
+            first = 0
+            for chunk in chunks(payloads, size):
+                sent.append(_Store(self._parts.producer, chunk, options, first))
+                first += len(chunk)
+                yield sent[-1].command
+
+        for reply in self._parts.sync.stream(calls()):
+            receipts += sent.popleft().receipts(reply) or ()
         return receipts
 
     async def apublish_many(
@@ -111,8 +134,21 @@ class Publishing(Generic[T]):
         """``publish_many`` for asyncio; takes async iterables, too."""
         options, size = self._many(batch, delay, at, priority, headers)
         receipts: list[Receipt] = []
-        async for chunk in achunks(payloads, size):
-            receipts += await self._astore(chunk, options, len(receipts))
+        if self._parts.producer.max_length:
+            async for chunk in achunks(payloads, size):
+                receipts += await self._astore(chunk, options, len(receipts))
+            return receipts
+        sent: deque[_Store[T]] = deque()
+
+        async def calls() -> AsyncIterator[Callable[[Lane], Command[PublishReply]]]:
+            first = 0
+            async for chunk in achunks(payloads, size):
+                sent.append(_Store(self._parts.producer, chunk, options, first))
+                first += len(chunk)
+                yield sent[-1].command
+
+        async for reply in self._parts.backend().stream(calls()):
+            receipts += sent.popleft().receipts(reply) or ()
         return receipts
 
     def _many(

@@ -64,7 +64,7 @@ class SyncSession(Session[T], Generic[T]):
         self._extend = False
         self._leaving = False
         self._closed = False
-        self.was_interrupted = False
+        self.was_interrupted: bool = False
         self._connection_seen = 0
         _sessions.add(self)
 

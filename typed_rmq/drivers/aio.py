@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -110,7 +111,7 @@ class AsyncLink:
         self._asking = False
         self._waiting: asyncio.Timeout | None = None
         self._interrupted = False
-        self.generation = 0
+        self.generation: int = 0
 
     async def _connected(self) -> aio_connection.AbstractConnection:
         connection = self._connection
@@ -137,6 +138,30 @@ class AsyncLink:
             raise exceptions.TimeoutError(f"no reply within {timeout:.3g} s") from None
         except BaseException:
             # A reply may still be on its way: nobody may read it in place of his own.
+            await self.drop()
+            raise
+
+    async def send(self, data: bytes) -> None:
+        """Send one command; ``receive`` must be next."""
+        try:
+            connection = self._connection or await self._connected()
+            async with asyncio.timeout(CALL_TIMEOUT):
+                await connection.send_packed_command([data])
+        except BaseException:
+            await self.drop()
+            raise
+
+    async def receive(self) -> object:
+        """The reply to what ``send`` sent."""
+        connection = self._connection
+        if connection is None:
+            raise exceptions.ConnectionError("the connection is gone")
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT):
+                return await connection.read_response(disable_decoding=True, timeout=math.inf)
+        except exceptions.ResponseError:
+            raise
+        except BaseException:
             await self.drop()
             raise
 
@@ -250,6 +275,22 @@ class AsyncDriver:
             return command.parse(await link.call(pack_command(command), min(budget, CALL_TIMEOUT)))
         except RETRIABLE as error:
             return await self._persist(command, link, error, stopping, budget, started)
+
+    async def begin(self, command: Command[R], link: AsyncLink) -> float:
+        """Send a command without waiting for its reply; ``finish`` must be next.
+
+        An error is not raised here: ``finish`` meets it again, and deals with it.
+        """
+        with contextlib.suppress(*RETRIABLE):
+            await link.send(pack_command(command))
+        return time.monotonic()
+
+    async def finish(self, command: Command[R], link: AsyncLink, started: float) -> R:
+        """What ``execute`` returns, for a command that ``begin`` has sent."""
+        try:
+            return command.parse(await link.receive())
+        except RETRIABLE as error:
+            return await self._persist(command, link, error, lambda: False, self._budget, started)
 
     async def _persist(
         self,

@@ -57,7 +57,7 @@ class Connection:
     """
 
     def __init__(self, redis: str | Client, *, retry_budget: Duration = 30.0) -> None:
-        self.retry_budget = seconds(retry_budget, "retry_budget")
+        self.retry_budget: float = seconds(retry_budget, "retry_budget")
         self._url: str | None = None
         self._client: Client | None = None
         if isinstance(redis, str):

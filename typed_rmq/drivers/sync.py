@@ -6,6 +6,7 @@ left out: they would repeat a call without its being told, and ours are bounded 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -115,7 +116,7 @@ class SyncLink:
         self._asking = False
         self._waiting = False
         self._interrupted = False
-        self.generation = 0
+        self.generation: int = 0
 
     def _connected(self) -> redis.connection.ConnectionInterface:
         connection = self._connection
@@ -140,6 +141,27 @@ class SyncLink:
             raise  # an answer: the connection is fine
         except BaseException:
             # A reply may still be on its way: nobody may read it in place of his own.
+            self.drop()
+            raise
+
+    def send(self, data: bytes) -> None:
+        """Send one command; ``receive`` must be next."""
+        try:
+            self._connected().send_packed_command([data])
+        except BaseException:
+            self.drop()
+            raise
+
+    def receive(self) -> object:
+        """The reply to what ``send`` sent."""
+        connection = self._connection
+        if connection is None:
+            raise exceptions.ConnectionError("the connection is gone")
+        try:
+            return connection.read_response(disable_decoding=True)
+        except exceptions.ResponseError:
+            raise
+        except BaseException:
             self.drop()
             raise
 
@@ -269,6 +291,22 @@ class SyncDriver:
             return command.parse(link.call(data, budget if budget < CALL_TIMEOUT else None))
         except RETRIABLE as error:
             return self._persist(command, link, error, sleep, budget, started)
+
+    def begin(self, command: Command[R], link: SyncLink) -> float:
+        """Send a command without waiting for its reply; ``finish`` must be next.
+
+        An error is not raised here: ``finish`` meets it again, and deals with it.
+        """
+        with contextlib.suppress(*RETRIABLE):
+            link.send(pack_command(command))
+        return time.monotonic()
+
+    def finish(self, command: Command[R], link: SyncLink, started: float) -> R:
+        """What ``execute`` returns, for a command that ``begin`` has sent."""
+        try:
+            return command.parse(link.receive())
+        except RETRIABLE as error:
+            return self._persist(command, link, error, time.sleep, self._budget, started)
 
     def _persist(
         self,

@@ -49,7 +49,7 @@ class FileLock:
     def __init__(self, path: str) -> None:
         # Read and write: an exclusive lock on NFS needs a file open for writing.
         self.path = path
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.fd: int = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         open_locks.add(self)
 
     def take(self, *, exclusive: bool) -> bool:

@@ -120,10 +120,10 @@ class Codec(Generic[T]):
             raise ConfigError(f"max_payload must be 1 byte or more, got {max_payload}", queue=queue)
         self._adapter = adapter
         self._queue = queue
-        self.max_payload = max_payload
+        self.max_payload: int = max_payload
         self._shape = shape = shape_of(cast("TypeAdapter[object]", adapter))
         self._chain = Chain[T].of(serializer, queue)
-        self.content_type = self._chain.content_type
+        self.content_type: str = self._chain.content_type
         self._to_json = adapter.serializer.to_json
         self._to_python = adapter.serializer.to_python
 
@@ -138,7 +138,7 @@ class Codec(Generic[T]):
         self._nan = (NULL if shape.nan_is_null else ANY_NAN) if shape.may_hide_nan else None
         self._guarded = shape.deep or self._nan is not None
         quick = self._is_json and not (shape.unordered or shape.anything or shape.forbids)
-        self.stable = quick and not shape.sortable
+        self.stable: bool = quick and not shape.sortable
         self._classes = frozenset(shape.records)
         self._contains = shape.nested and not shape.records
         self.prepare: Callable[[T], tuple[T, bytes]] = self._quick if quick else self._careful

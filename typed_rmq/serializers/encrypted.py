@@ -82,7 +82,7 @@ class Encrypted:
         exceptions = optional("cryptography.exceptions", extra="encryption", needed_by="Encrypted")
         self._invalid = cast("type[Exception]", exceptions.InvalidTag)
         self._inner = inner
-        self.accept_plain = accept_plain
+        self.accept_plain: bool = accept_plain
         ciphers: list[tuple[bytes, _Cipher]] = []
         for number, key in enumerate(cast("Sequence[object]", keys)):
             if not isinstance(key, bytes) or len(key) not in (16, 24, 32):
