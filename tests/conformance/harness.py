@@ -17,8 +17,6 @@ import asyncio
 import contextlib
 import functools
 import inspect
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -33,13 +31,16 @@ from typed_rmq import Message, Observer, Queue, Retry
 __all__ = [
     "FAST",
     "ONCE",
+    "AsyncMode",
+    "AsyncQueue",
     "BrokenError",
-    "Crashed",
     "Job",
     "Mode",
     "Order",
     "Recorder",
     "Rmq",
+    "SyncMode",
+    "SyncQueue",
     "broken",
     "ids",
     "orders",
@@ -236,7 +237,7 @@ class Rmq:
     def __init__(self, mode: Mode, queue: Queue[Any]) -> None:
         self.mode = mode
         self.queue = queue
-        self.operations = _Sync(queue) if mode.name == "sync" else _Async(queue)
+        self.operations = SyncQueue(queue) if mode.name == "sync" else AsyncQueue(queue)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return functools.partial(self.mode.call, getattr(self.operations, name))
@@ -255,7 +256,7 @@ class Rmq:
         return self.consume_all(broken, **options)
 
 
-class _Sync:
+class SyncQueue:
     def __init__(self, queue: Queue[Any]) -> None:
         self.queue = queue
 
@@ -320,7 +321,7 @@ class _Sync:
         self.queue.run(handle, **options)
 
 
-class _Async:
+class AsyncQueue:
     def __init__(self, queue: Queue[Any]) -> None:
         self.queue = queue
 
@@ -384,55 +385,6 @@ class _Async:
 
         assert inspect.iscoroutinefunction(handle)
         await self.queue.arun(handle, **options)
-
-
-# --- a consumer that crashes
-
-
-class Crashed:
-    """A process that took a message, and fetched ahead, and was killed with -9 while it held them.
-
-    Attributes:
-        message_id: the message in its hands.
-        attempt: its attempt.
-        at: when it was killed, by the monotonic clock.
-    """
-
-    def __init__(self, mode: Mode, **options: Any) -> None:
-        readable, writable = os.pipe()
-        child = os.fork()
-        if child == 0:
-            # Nothing of the test may run on here: whatever happens, the process ends.
-            try:
-                _take_and_wait(mode, options, writable)
-            finally:
-                os._exit(1)
-        os.close(writable)
-        try:
-            with os.fdopen(readable) as pipe:
-                line = pipe.readline()
-                os.kill(child, signal.SIGKILL)
-        finally:
-            os.waitpid(child, 0)
-        assert line, "the process failed before it had a message"
-        self.at = time.monotonic()
-        message_id, attempt = line.split()
-        self.message_id = message_id
-        self.attempt = int(attempt)
-
-
-def _take_and_wait(mode: Mode, options: dict[str, Any], writable: int) -> None:
-    prefetch = options.pop("prefetch", 1)
-    queue = Queue[Order](mode.queue_name, mode.url, **options)
-
-    def tell(msg: Message[Order]) -> float:
-        os.write(writable, f"{msg.id} {msg.attempt}\n".encode())
-        return 60.0
-
-    if mode.name == "sync":
-        _Sync(queue).each(tell, prefetch=prefetch)
-    else:
-        asyncio.run(_Async(queue).each(tell, prefetch=prefetch))
 
 
 def utc(moment: datetime) -> datetime:

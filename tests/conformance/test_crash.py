@@ -7,7 +7,8 @@ import time
 import pytest
 
 from tests.conformance.conftest import Keys
-from tests.conformance.harness import Crashed, Mode, Order, Recorder, ids, orders, timed
+from tests.conformance.crashed import Crashed
+from tests.conformance.harness import Mode, Order, Recorder, ids, orders, timed
 from typed_rmq import LeaseLost, Message, Queue, Retry
 
 LEASE = 0.3
