@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -28,11 +31,13 @@ class Loop:
 
 @pytest.fixture(autouse=True)
 def pythons_own_handlers() -> Iterator[None]:
+    for loop in signals._running():  # of another test
+        signals.unwatch(loop)
     before = {number: signal.getsignal(number) for number in BOTH}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
-    leftover = list(signals._watched)
+    leftover = signals._running()
     for loop in leftover:
         signals.unwatch(loop)
     for number, handler in before.items():
@@ -213,3 +218,37 @@ def test_a_loop_that_stops_while_it_is_told_to_stop_disturbs_nobody() -> None:
     signal.raise_signal(signal.SIGINT)
     assert (one.stops, two.stops) == (1, 1)
     signals.unwatch(two)
+
+
+def test_a_loop_that_nobody_holds_is_forgotten() -> None:
+    before, loop = handlers(), Loop()
+    signals.watch(loop)
+    gone = weakref.ref(loop)
+    del loop
+    assert gone() is None
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert handlers() == before
+    another = Loop()
+    signals.watch(another)
+    signal.raise_signal(signal.SIGINT)
+    assert another.stops == 1
+    signals.unwatch(another)
+    assert handlers() == before
+
+
+def test_a_main_task_that_is_over_is_not_held() -> None:
+    loop, tasks = Loop(), []
+
+    async def main() -> None:
+        tasks.append(weakref.ref(asyncio.current_task()))
+        signals.watch(loop)
+        raise ValueError
+
+    with contextlib.suppress(ValueError):
+        asyncio.run(main())
+    gc.collect()
+    assert tasks[0]() is None
+    signals.unwatch(loop)
+    # What asyncio.run() itself would have gone back to.
+    assert handlers() == [signal.default_int_handler, signal.SIG_DFL]
