@@ -536,13 +536,20 @@ def the_log_of_completions_is_capped_in_bounded_steps(kit: Kit) -> None:
     assert sizes == [1500, 500, 10, 10]
 
 
-@rule("10", ("cycle", "LPUSH', ready[p], front[p][i]", "RPUSH', ready[p], front[p][i]"))
+@rule(
+    "10",
+    ("cycle", "LPUSH', ready[p], front[p][i]", "RPUSH', ready[p], front[p][i]"),
+    ("cycle", "if #front[p] > 1 then table.sort(front[p]) end", ""),
+)
 def what_is_released_goes_to_the_front_in_its_order(kit: Kit) -> None:
     kit.publish(b"1", b"2", b"3", b"4")
     held = kit.claim(want=3)
     kit.cycle(verdicts=[release(e) for e in held])
     assert kit.ready() == [b"1", b"2", b"3", b"4"]
     assert (kit.counter("released"), kit.counter("failed")) == (3, 0)
+    held = kit.claim(want=3)
+    kit.cycle(verdicts=[release(held[1]), release(held[2]), release(held[0])])
+    assert kit.ready() == [b"1", b"2", b"3", b"4"], "verdicts come in any order"
     held = kit.claim(want=2)
     reply = kit.cycle(verdicts=[release(e) for e in held], want=1)
     assert ([payload(e) for e in reply.envelopes], kit.ready()) == ([b"1"], [b"2", b"3", b"4"])

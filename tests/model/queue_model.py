@@ -146,6 +146,8 @@ class Model:
                     back[found.priority].append(found)
                 else:
                     self.delayed.append((later, found))
+        for some in (*front, suspected):  # whatever the order of the verdicts: the oldest first
+            some.sort(key=lambda one: one.envelope)
         claims = want > 0 and not self.paused
         if claims:
             for one in self.due_first():

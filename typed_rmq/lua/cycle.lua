@@ -145,6 +145,11 @@ if first_verdict <= #ARGV then
     end
   end
 end
+for p = 1, 3 do
+  -- To the front, the oldest first: their envelopes begin with the time of publishing.
+  if #front[p] > 1 then table.sort(front[p]) end
+end
+if #suspected > 1 then table.sort(suspected) end
 local due_moved = next_due and (not earliest[2] or next_due < tonumber(earliest[2]))
 local remaining = size - #settled
 
