@@ -27,12 +27,15 @@ class Keeper:
     Args:
         chores: does what is due and returns the seconds until it wants to be called again, or
             ``None`` where there is nothing to keep.
-        may_end: is asked right before the thread ends; says no where something has come up.
         name: the thread's name.
+        may_end: is asked right before the thread ends; says no where something has come up.
     """
 
     def __init__(
-        self, chores: Callable[[], float | None], may_end: Callable[[], bool], name: str
+        self,
+        chores: Callable[[], float | None],
+        name: str,
+        may_end: Callable[[], bool] = lambda: True,
     ) -> None:
         self._chores = chores
         self._may_end = may_end

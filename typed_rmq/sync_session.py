@@ -56,7 +56,7 @@ class SyncSession(Session[T], Generic[T]):
         self._lane = threading.RLock()
         self._settled = threading.Condition(threading.RLock())
         self._keeper = Keeper(
-            self._chores, self._may_end, f"typed_rmq keeper of {context.keys.name}"
+            self._chores, f"typed_rmq keeper of {context.keys.name}", self._may_end
         )
         self._watched = False
         self._due_at = 0.0

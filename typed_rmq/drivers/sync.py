@@ -7,6 +7,7 @@ left out: they would repeat a call without its being told, and ours are bounded 
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -212,7 +213,12 @@ class SyncLink:
         self._interrupted = True
         connection = self._connection
         if self._waiting and connection is not None:
-            connection.disconnect()
+            # Only the socket is shut: the read under way fails, and its own thread cleans up.
+            open_socket = connection._get_socket()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            if open_socket is not None:
+                with contextlib.suppress(OSError):
+                    # Past TLS: SSLSocket.shutdown() would take the TLS state from the reader.
+                    socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
 
     def redirect(self, resend: Resend) -> None:
         """Follow what an error said about where to go."""

@@ -1,4 +1,5 @@
 from abc import ABC
+from socket import socket
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from .typing import EncodableT
 SENTINEL: Final[object]
 
 class ConnectionInterface:
+    def _get_socket(self) -> socket | None: ...
     @property
     def is_connected(self) -> bool: ...
     def connect(self) -> None: ...
