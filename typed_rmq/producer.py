@@ -6,6 +6,7 @@ messages made in it, so that ids cost no randomness each.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +16,7 @@ from . import commands, wire
 from .commands import Command, PublishReply
 from .dedup import Dedup, Hasher
 from .errors import ConfigError, PayloadError, QueueFull
-from .events import Dropped, Duplicate, Observer, Observers, Published
+from .events import DataLoss, Dropped, Duplicate, Observer, Observers, Published
 from .keys import PRIORITIES, QueueKeys
 from .results import Priority, Receipt
 from .retry import Duration, seconds
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 Overflow = Literal["raise", "block", "drop_oldest"]
 """What a publish does at ``max_length``: raise ``QueueFull``, wait for room, drop the oldest."""
+
+logger: Final = logging.getLogger("typed_rmq")
 
 MAX_BATCH: Final = 1_000
 MAX_DELAY_MS: Final = 10 * 365 * 24 * 3600 * 1000
@@ -215,6 +218,8 @@ class Producer(Generic[T]):
         Raises:
             QueueFull: the queue is at its bound, and its policy is to raise.
         """
+        if reply.lost:
+            self._report_loss(reply.lost)
         if reply.answer == "full":
             if self.overflow == "block":
                 return None
@@ -237,6 +242,12 @@ class Producer(Generic[T]):
         if self._observers:
             self._report(receipts, dropped)
         return receipts
+
+    def _report_loss(self, lost: int) -> None:
+        name = self.keys.name
+        logger.error("queue %s: Redis has lost %d operations that it had confirmed", name, lost)
+        if self._observers:
+            self._observers.tell(Observer.data_loss, DataLoss(name, lost))
 
     def _report(self, receipts: Sequence[Receipt], dropped: Sequence[str]) -> None:
         name = self.keys.name

@@ -39,6 +39,10 @@ _FATAL_LINKS: Final = (
     exceptions.AuthorizationError,
     exceptions.NoPermissionError,
 )
+# "non local key": a script met a key of a slot that is on its way to another node.
+_PASSING: Final = (
+    "LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "non local key",
+)  # fmt: skip
 _TLS = re.compile(r"SSL|certificate|TLS", re.IGNORECASE)
 _URL = re.compile(r"\b[a-z]+://\S+", re.IGNORECASE)
 
@@ -140,9 +144,7 @@ class Attempts:
         if "READONLY" in text:
             # A failover: the connection leads to what is a replica now.
             return self._again(error, now, Resend(moved=True, reconnect=True))
-        if any(
-            word in text for word in ("LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN")
-        ):
+        if any(word in text for word in _PASSING):
             return self._again(error, now, Resend(moved="CLUSTERDOWN" in text))
         if "NOPERM" in text or "No permission" in text or "NOAUTH" in text or "WRONGPASS" in text:
             raise QueueUnavailable(
