@@ -353,3 +353,37 @@ def test_the_queue_can_be_closed_inside_its_loop(mode: Mode) -> None:
     mode.call(loop if mode.name == "sync" else loop_async)
     stats = settled(other)
     assert (stats.completed, stats.failed, stats.ready) == (1, 0, 2)
+
+
+def test_f20_cancelling_a_managed_bare_loop_keeps_the_order(mode: Mode) -> None:
+    if mode.name == "sync":
+        return
+    rmq = mode.open()
+    rmq.publish_many(orders(1, 2, 3))
+    job = rmq.later("each", lambda msg: 30.0, style="bare", managed=True, prefetch=2)
+    mode.until(lambda: rmq.stats().in_flight == 2)
+    job.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        job.result()
+    mode.until(lambda: rmq.stats().consumers == 0)
+    assert ids(rmq.consume_all()) == [1, 2, 3]
+
+
+def test_a_comprehension_that_raises_with_signals(mode: Mode) -> None:
+    rmq = mode.open(retry=FAST)
+    rmq.publish_many(orders(1, 2))
+
+    def fail(_: object) -> None:
+        raise BrokenError
+
+    def comprehend() -> Any:
+        return [fail(msg) for msg in rmq.queue.consume(prefetch=1)]
+
+    async def comprehend_async() -> Any:
+        return [fail(msg) async for msg in rmq.queue.consume(prefetch=1)]
+
+    with pytest.raises(BrokenError):
+        mode.call(comprehend if mode.name == "sync" else comprehend_async)
+    gc.collect()  # the exception, its task, and the frames that they hold refer to each other
+    stats = settled(rmq)
+    assert (stats.completed, stats.failed, stats.ready) == (0, 1, 2)
