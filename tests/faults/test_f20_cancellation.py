@@ -355,3 +355,29 @@ def test_f20_the_budget_is_not_outlived_by_a_cancelled_call(
             await queue.apublish(2)
 
     run_async(main())
+
+
+def test_f20_a_close_cancelled_at_any_await_can_be_called_again(
+    redis_url: str, queue_name: str, run_async: RunAsync
+) -> None:
+    async def main() -> None:
+        sweep, turns = Sweep(), 0
+        for cancel in sweep:
+            turns += 1
+            queue = Queue[int](queue_name, redis_url, dedup=None)
+            await queue.apublish(turns)
+            iterator = aiter(queue.consume())
+            message = await anext(iterator)
+            message.ack()
+            del message, iterator
+            await cancel(queue.aclose())
+            await queue.aclose()
+            await asyncio.sleep(0.01)
+        assert sweep.cancelled >= 2
+        async with Queue[int](queue_name, redis_url) as queue:
+            async with asyncio.timeout(10):
+                while (stats := await queue.astats()).consumers or stats.completed < turns:
+                    await asyncio.sleep(0.01)
+            assert (stats.failed, stats.stale, stats.in_flight, stats.ready) == (0, 0, 0, 0)
+
+    run_async(main())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import textwrap
+import time
 
 import pytest
 
+from tests.conftest import MakeServer
 from tests.faults.actors import eventually
 from tests.faults.conftest import Act
 from tests.faults.proxy import Proxy
@@ -168,6 +171,10 @@ def test_f22_an_exit_with_a_message_in_hand_is_never_done(
 
 
 SLOW = {
+    "sync": """
+        for msg in Queue[int](NAME, URL):
+            break
+    """,
     "async": """
         async def main():
             async for msg in Queue[int](NAME, URL):
@@ -187,3 +194,27 @@ def test_f22_an_exit_right_after_a_break_still_acks_over_a_slow_network(
     assert actor.wait() == 0, actor.errors
     stats = numbers.stats()
     assert (stats.completed, stats.in_flight, stats.consumers) == (1, 0, 0)
+
+
+def test_f22_an_exit_while_redis_is_gone_does_not_hang(act: Act, make_server: MakeServer) -> None:
+    server = make_server("valkey", tcp=True)
+    with Queue[int]("q", server.url) as queue:
+        queue.publish(1)
+        actor = act(
+            """
+            for msg in Queue[int]("q", URL):
+                say("got")
+                time.sleep(0.5)
+                break
+            """,
+            url=server.url,
+        )
+        actor.expect("got")
+        server.signal(signal.SIGSTOP)
+        started = time.monotonic()
+        try:
+            assert actor.wait(12) == 0
+        finally:
+            server.signal(signal.SIGCONT)
+        assert time.monotonic() - started < 8
+        assert "could not say goodbye" in actor.errors

@@ -206,3 +206,26 @@ def test_f23_a_dropped_message_is_retried_by_policy(redis_url: str, queue_name: 
         eventually(lambda: queue.stats().dead == 1)
         (letter,) = queue.dead
         assert "without a verdict" in letter.reason
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_f23_a_queue_is_used_again_in_another_event_loop(redis_url: str, queue_name: str) -> None:
+    queue = Queue[int](queue_name, redis_url, dedup=None)
+
+    async def first() -> None:
+        await queue.apublish(1)
+        message = await queue.areceive(timeout=5)
+        assert message is not None
+        message.ack()
+        await message.asettle()
+
+    async def second() -> None:
+        await queue.apublish(2)
+        async for _ in queue.consume(until_empty=True):
+            pass
+        assert (await queue.astats()).completed == 2
+        await queue.aclose()
+
+    asyncio.run(first())
+    asyncio.run(second())

@@ -215,3 +215,43 @@ client.close()
     assert actor.wait(30) == 0, actor.errors[-3000:]
     stats = numbers.stats()
     assert (stats.published, stats.completed, stats.stale, stats.consumers) == (3, 3, 0, 0)
+
+
+def test_f24_a_child_that_closes_its_queue_leaves_the_parents_async_session_alone(
+    act: Act, numbers: Queue[int]
+) -> None:
+    actor = act(
+        PRELUDE
+        + """
+async def work():
+    async with queue:
+        await queue.apublish(3)
+
+async def main():
+    await queue.apublish_many([1, 2])
+    async with queue:
+        msg = await queue.areceive(timeout=5)
+        msg.ack()
+        await msg.asettle()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                asyncio.run(work())
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert (await queue.astats()).consumers == 1
+        async with asyncio.timeout(3):
+            for _ in range(2):
+                msg = await queue.areceive(timeout=5)
+                msg.ack()
+                await msg.asettle()
+
+asyncio.run(main())
+"""
+    )
+    assert actor.wait(30) == 0, actor.errors[-3000:]
+    stats = numbers.stats()
+    assert (stats.published, stats.completed, stats.stale, stats.consumers) == (3, 3, 0, 0)

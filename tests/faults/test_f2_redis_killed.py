@@ -152,7 +152,10 @@ def test_f4_a_server_that_is_still_loading_is_waited_for(mortal: Mortal) -> None
     with Queue[int]("q", mortal.server.url, dedup=None) as queue:
         queue.publish(0)
         with mortal.server.client() as client:
-            client.mset({f"filler:{n}": "x" * 100 for n in range(3000)})
+            pipeline = client.pipeline(transaction=False)
+            for number in range(5000):
+                pipeline.set(f"filler:{number}", "x")
+            pipeline.execute()
         mortal.server.stop()
         # 200 us a command: it says LOADING for a second.
         slowly = ("--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024")
