@@ -55,14 +55,18 @@ end
 local size = redis.call('HLEN', inflight)
 local score = redis.call('ZSCORE', sessions, session)
 local reaped = not score and n > 1 and size == 0
-local lengths = {
-  redis.call('LLEN', ready[1]), redis.call('LLEN', ready[2]), redis.call('LLEN', ready[3]),
-}
-local suspects_before = redis.call('LLEN', suspects)
+-- Most queues have messages of normal priority that are ready, and nothing else: one question
+-- then stands for four.
+local others_there = redis.call('EXISTS', ready[1], ready[3], suspects, delayed) > 0
+local lengths, suspects_before, earliest = { 0, redis.call('LLEN', ready[2]), 0 }, 0, {}
+if others_there then
+  lengths[1], lengths[3] = redis.call('LLEN', ready[1]), redis.call('LLEN', ready[3])
+  suspects_before = redis.call('LLEN', suspects)
+  earliest = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
+end
 local marks = redis.call('HMGET', meta, 'paused', 'blocked')
 local paused, blocked = marks[1] == '1', (tonumber(marks[2] or '0') or 0) > now
 local bell_before = redis.call('LLEN', bell)
-local earliest = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
 local next_due = tonumber(earliest[2])
 
 local expired, next_lease = {}, nil
