@@ -6,6 +6,7 @@ A timer starts a task only when there is something to send, so an idle consumer 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -187,13 +188,12 @@ class AsyncSession(Session[T], Generic[T]):
 
     def _in_loop(self, call: Callable[[], object]) -> None:
         """Verdicts may be recorded by a handler's thread; the loop's objects want its own."""
-        if threading.get_ident() == self._thread:
-            call()
-        else:
-            try:
+        # Of a closed loop nothing is asked: whoever closes the session sends the verdict.
+        with contextlib.suppress(RuntimeError):
+            if threading.get_ident() == self._thread and not self.loop.is_closed():
+                call()
+            else:
                 self.loop.call_soon_threadsafe(call)
-            except RuntimeError:
-                pass  # the loop is closed: whoever closes the session sends the verdict
 
     async def asettle(self, envelope: bytes) -> None:
         while not self.core.check_sent(envelope):
