@@ -18,7 +18,7 @@ ARGS ?=
 # Tests run in this many processes, each with servers of its own.
 JOBS ?= 2
 
-.PHONY: help demo test test-all lint format types contract bench docs wheel check clean
+.PHONY: help demo test quick test-all lint format types contract bench docs wheel check clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,7 +38,10 @@ $(DOCS_STAMP): pyproject.toml | $(STAMP)
 demo: $(STAMP)  ## Publishers, workers, and a kill -9, on an embedded Redis
 	$(PY) -m examples.demo
 
-test: $(STAMP)  ## The quick tests, on the Python of .venv
+test: $(STAMP)  ## All tests, on the Python of .venv
+	$(PY) -m pytest -n $(JOBS) $(ARGS)
+
+quick: $(STAMP)  ## The tests that take less than a few seconds each
 	$(PY) -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
 test-all:  ## Every test, on each of Python 3.11, 3.12 and 3.13 that is found
@@ -72,7 +75,7 @@ docs: $(DOCS_STAMP)  ## Build the documentation, warnings are errors
 wheel: $(DOCS_STAMP)  ## Build the wheel and look inside
 	$(PY) scripts/check_wheel.py
 
-check: lint types contract test  ## What should pass before a commit
+check: lint types contract quick  ## What should pass before a commit
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .venvs build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis \
