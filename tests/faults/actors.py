@@ -120,7 +120,9 @@ class Actor:
         return lines
 
     def signal(self, number: signal.Signals) -> None:
+        """Send it, and wait until it has arrived: two that wait for a busy process become one."""
         self.process.send_signal(number)
+        eventually(lambda: not _pending(self.pid, number))
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
@@ -165,6 +167,16 @@ class Actor:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _pending(pid: int, number: signal.Signals) -> bool:
+    """Whether the signal is still on its way; not where the process is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
 
 
 def _state(pid: int) -> str:

@@ -104,7 +104,10 @@ def _take_over(queue: Queue[int]) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("script", [SETTLE, ASETTLE], ids=["sync", "async"])
-@pytest.mark.parametrize("order", ["held by the other", "done by the other"])
+@pytest.mark.parametrize(
+    "order",
+    ["held by the other", pytest.param("done by the other", marks=pytest.mark.slow)],
+)
 def test_f16_settle_after_the_lease_raises_lease_lost(
     act: Act, redis_url: str, queue_name: str, script: str, order: str
 ) -> None:
@@ -125,7 +128,10 @@ def test_f16_settle_after_the_lease_raises_lease_lost(
         assert (stats.completed, stats.failed, stats.in_flight, stats.ready) == (1, 1, 0, 0)
 
 
-@pytest.mark.parametrize("script", [LOOP, ALOOP], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    "script",
+    [pytest.param(LOOP, id="sync"), pytest.param(ALOOP, id="async", marks=pytest.mark.slow)],
+)
 def test_f16_in_a_loop_the_late_verdict_is_an_event_and_the_loop_goes_on(
     act: Act, redis_url: str, queue_name: str, script: str
 ) -> None:
@@ -171,8 +177,8 @@ def test_f16_the_message_says_that_its_lease_is_lost(
             f"""
             queue = Queue[int](NAME, URL, lease={LEASE})
             for msg in queue.consume(idle_timeout=0.1):
-                say("got", msg.payload, msg.attempt)
                 assert not msg.lease_lost
+                say("got", msg.payload, msg.attempt)
                 end = time.monotonic() + 20
                 while not msg.lease_lost and time.monotonic() < end:
                     time.sleep(0.01)

@@ -71,7 +71,9 @@ def test_f21_received(numbers: Queue[int]) -> None:
     assert (stats.ready, stats.failed, stats.in_flight, stats.released) == (3, 0, 0, 1)
 
 
-@pytest.mark.parametrize("error", INTERRUPTS)
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt, pytest.param(SystemExit, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("mode", ["with", "arun", "arun in threads", "arun with tasks"])
 def test_f21_async_releases_and_raises_on(
     act: Act, numbers: Queue[int], mode: str, error: type[BaseException]

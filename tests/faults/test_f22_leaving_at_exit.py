@@ -95,11 +95,25 @@ DONE = {
     """,
 }
 
+RARE = {
+    "return",
+    "break with a long linger",
+    "asyncio.run returns after return",
+    "asyncio.run, break, aclose",
+    "asyncio.run, areceive, ack, end",
+    "break in a task that ends",
+    "sys.exit in the body",
+    "a received message that is still in hand",
+    "an exception ends asyncio.run",
+}
+
 # What redis-py's asyncio connections warn of where nobody closed the queue is no fault of ours.
 QUIET = 'import warnings; warnings.simplefilter("ignore", ResourceWarning)\n'
 
 
-@pytest.mark.parametrize("way", DONE)
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=[pytest.mark.slow] * (way in RARE)) for way in DONE]
+)
 def test_f22_an_exit_right_after_a_break_still_acks(
     act: Act, numbers: Queue[int], way: str
 ) -> None:
@@ -153,7 +167,9 @@ NOT_DONE = {
 }
 
 
-@pytest.mark.parametrize("way", NOT_DONE)
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=[pytest.mark.slow] * (way in RARE)) for way in NOT_DONE]
+)
 def test_f22_an_exit_with_a_message_in_hand_is_never_done(
     act: Act, redis_url: str, queue_name: str, way: str
 ) -> None:
@@ -196,6 +212,7 @@ def test_f22_an_exit_right_after_a_break_still_acks_over_a_slow_network(
     assert (stats.completed, stats.in_flight, stats.consumers) == (1, 0, 0)
 
 
+@pytest.mark.slow
 def test_f22_an_exit_while_redis_is_gone_does_not_hang(act: Act, make_server: MakeServer) -> None:
     server = make_server("valkey", tcp=True)
     with Queue[int]("q", server.url) as queue:

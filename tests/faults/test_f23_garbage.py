@@ -134,7 +134,8 @@ def test_f23_a_queue_that_only_its_loop_holds_works_to_the_end(
     numbers.publish_many(range(50))
     seen = []
     for msg in Queue[int](queue_name, redis_url).consume(until_empty=True, prefetch=7):
-        gc.collect()
+        if msg.payload % 10 == 0:
+            gc.collect()
         seen.append(msg.payload)
     assert seen == list(range(50))
     assert numbers.stats().completed == 50
@@ -164,7 +165,8 @@ def test_f23_an_async_queue_that_only_its_loop_holds_works_to_the_end(
             await queue.apublish_many(range(50))
             seen = []
             async for msg in queue.consume(until_empty=True, prefetch=7):
-                gc.collect()
+                if msg.payload % 10 == 0:
+                    gc.collect()
                 seen.append(msg.payload)
             assert seen == list(range(50))
             assert (await queue.astats()).completed == 50

@@ -16,8 +16,8 @@ from typed_rmq import Message, Queue
 pytestmark = pytest.mark.servers("valkey")
 
 LEASE = 0.6
-LONG = 1.5
-"""Seconds: two leases and a half."""
+LONG = 1.2
+"""Seconds: two leases."""
 
 RunAsync = Callable[[Coroutine[Any, Any, object]], object]
 
@@ -91,6 +91,7 @@ def test_f38_a_long_async_handler_keeps_its_message(
     run_async(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["run", "arun", "arun in a thread"])
 def test_f38_a_workers_long_handler_keeps_its_message(
     redis_url: str, queue_name: str, rival: Any, run_async: RunAsync, mode: str

@@ -87,12 +87,20 @@ assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 say("end")
 """
 
-MODES = ["for", "run", "async for", "arun", "arun in threads"]
+SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
     ("mode", "number"),
-    [*((mode, signal.SIGTERM) for mode in MODES), ("for", signal.SIGINT), ("arun", signal.SIGINT)],
+    [
+        ("for", signal.SIGTERM),
+        ("for", signal.SIGINT),
+        ("async for", signal.SIGTERM),
+        ("arun", signal.SIGINT),
+        pytest.param("run", signal.SIGTERM, marks=SLOW),
+        pytest.param("arun", signal.SIGTERM, marks=SLOW),
+        pytest.param("arun in threads", signal.SIGTERM, marks=SLOW),
+    ],
 )
 def test_a_signal_ends_the_loop_after_the_message_in_hand(
     act: Act, numbers: Queue[int], mode: str, number: signal.Signals
@@ -115,7 +123,9 @@ def test_a_signal_ends_the_loop_after_the_message_in_hand(
     ]
 
 
-@pytest.mark.parametrize("mode", ["for", "run in threads", "async for", "arun"])
+@pytest.mark.parametrize(
+    "mode", ["for", "async for", *(pytest.param(m, marks=SLOW) for m in ("run in threads", "arun"))]
+)
 def test_a_signal_ends_an_idle_loop_at_once(act: Act, numbers: Queue[int], mode: str) -> None:
     actor = act(WORKERS, mode, 0)
     actor.expect("ready")
@@ -129,7 +139,13 @@ def test_a_signal_ends_an_idle_loop_at_once(act: Act, numbers: Queue[int], mode:
     assert numbers.stats().consumers == 0
 
 
-@pytest.mark.parametrize("mode", ["for", "with", "run", "async for", "async with", "arun"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        *("for", "with", "async with"),
+        *(pytest.param(m, marks=SLOW) for m in ("run", "async for", "arun")),
+    ],
+)
 def test_a_second_interrupt_is_immediate_and_releases_the_message(
     act: Act, numbers: Queue[int], mode: str
 ) -> None:
@@ -137,7 +153,7 @@ def test_a_second_interrupt_is_immediate_and_releases_the_message(
     actor = act(WORKERS, mode, 60)
     actor.expect("ready", "got 0")
     actor.signal(signal.SIGINT)
-    time.sleep(0.1)
+    time.sleep(0.2)  # its handler has run by then
     asked = time.monotonic()
     actor.signal(signal.SIGINT)
     assert actor.wait() == -signal.SIGINT
