@@ -14,7 +14,7 @@ from redis import exceptions
 from redis.asyncio import connection as aio_connection
 
 from ..commands import Command
-from .failures import RETRIABLE, Attempts, Resend
+from .failures import RETRIABLE, Attempts, Resend, loosened
 from .packing import pack_command, pack_wait
 from .sync import CALL_TIMEOUT, WAIT_MARGIN, Interrupted
 
@@ -131,8 +131,8 @@ class AsyncLink:
                     await connection.read_response(disable_decoding=True, timeout=math.inf)
                 await connection.send_packed_command([data])
                 return await connection.read_response(disable_decoding=True, timeout=math.inf)
-        except exceptions.ResponseError:
-            raise  # an answer: the connection is fine
+        except exceptions.ResponseError as error:
+            raise loosened(error) from None  # an answer: the connection is fine
         except TimeoutError:
             await self.drop()
             raise exceptions.TimeoutError(f"no reply within {timeout:.3g} s") from None
@@ -159,8 +159,8 @@ class AsyncLink:
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
                 return await connection.read_response(disable_decoding=True, timeout=math.inf)
-        except exceptions.ResponseError:
-            raise
+        except exceptions.ResponseError as error:
+            raise loosened(error) from None
         except BaseException:
             await self.drop()
             raise
@@ -170,6 +170,7 @@ class AsyncLink:
 
         See ``SyncLink.wait``. Raises ``Interrupted`` when ``interrupt`` was called.
         """
+        failure: exceptions.ResponseError | None = None
         try:
             async with asyncio.timeout(seconds + WAIT_MARGIN) as self._waiting:
                 if self._interrupted:
@@ -179,19 +180,18 @@ class AsyncLink:
                 if data is not None:
                     commands.append(data)
                 await connection.send_packed_command(commands)
-                failure: exceptions.ResponseError | None = None
                 try:
                     await connection.read_response(disable_decoding=True, timeout=math.inf)
                 except exceptions.ResponseError as error:
-                    failure = error
+                    failure = loosened(error)
                 reply: object = None
                 if data is not None:
                     reply = await connection.read_response(disable_decoding=True, timeout=math.inf)
                 if failure is not None:
                     raise failure
                 return reply
-        except exceptions.ResponseError:
-            raise
+        except exceptions.ResponseError as error:
+            raise loosened(error) from None
         except TimeoutError:
             await self.drop()
             if self._interrupted:
@@ -202,6 +202,7 @@ class AsyncLink:
             raise
         finally:
             self._waiting = None
+            failure = None  # as in _persist: no ring of this frame and its error
 
     def interrupt(self) -> None:
         """End the wait that goes on, or the next one; in the loop's own thread."""
@@ -303,27 +304,32 @@ class AsyncDriver:
     ) -> R:
         attempts = Attempts(self._queue, budget, self._tell, since=started)
         source = filled = False
-        while True:
-            resend = attempts.after(
-                error,
-                time.monotonic(),
-                can_fill=command.full_at is not None and not filled,
-            )
-            if resend.full and command.full_at is not None:
-                command.args[command.full_at] = 1
-                filled = True
-            source = source or resend.source
-            if resend.delay:
-                await asyncio.sleep(resend.delay)
-                if stopping():
-                    attempts.hurry(time.monotonic())
-            try:
-                await link.redirect(resend)
-                left = min(attempts.left(time.monotonic()), CALL_TIMEOUT)
-                data = pack_command(command, source=source)
-                return command.parse(await link.call(data, left))
-            except RETRIABLE as again:
-                error = again
+        try:
+            while True:
+                resend = attempts.after(
+                    error,
+                    time.monotonic(),
+                    can_fill=command.full_at is not None and not filled,
+                )
+                if resend.full and command.full_at is not None:
+                    command.args[command.full_at] = 1
+                    filled = True
+                source = source or resend.source
+                if resend.delay:
+                    await asyncio.sleep(resend.delay)
+                    if stopping():
+                        attempts.hurry(time.monotonic())
+                try:
+                    await link.redirect(resend)
+                    left = min(attempts.left(time.monotonic()), CALL_TIMEOUT)
+                    data = pack_command(command, source=source)
+                    return command.parse(await link.call(data, left))
+                except RETRIABLE as again:
+                    error = again
+        finally:
+            # Its traceback leads to this frame, and this frame to it: the ring would keep every
+            # frame below alive, with the user's loop, until the garbage collector comes round.
+            del error
 
     async def wait(
         self,

@@ -24,7 +24,7 @@ from ..errors import (
     TypedRMQError,
 )
 
-__all__ = ["RETRIABLE", "Attempts", "Resend"]
+__all__ = ["RETRIABLE", "Attempts", "Resend", "bad_url", "loosened"]
 
 logger: Final = logging.getLogger("typed_rmq")
 
@@ -201,6 +201,16 @@ class Attempts:
 def _clean(text: str) -> str:
     """An error text of Redis or of the network, without addresses that hold a password."""
     return _URL.sub("<url>", text)[:300].rstrip(". ")
+
+
+def loosened(error: exceptions.ResponseError) -> exceptions.ResponseError:
+    """The error without redis-py's frames.
+
+    Its frame that raised the error holds it as well. Left in a ring, the two keep all frames below
+    alive until the garbage collector comes round: that of the user's loop, too, whose iterator
+    must go the moment the loop is left.
+    """
+    return error.with_traceback(None)
 
 
 def bad_url(url: object) -> TypedRMQError:

@@ -16,7 +16,7 @@ import redis
 from redis import exceptions
 
 from ..commands import Command
-from .failures import RETRIABLE, Attempts, Resend
+from .failures import RETRIABLE, Attempts, Resend, loosened
 from .packing import pack_command, pack_wait
 
 R = TypeVar("R")
@@ -138,8 +138,8 @@ class SyncLink:
             if timeout is not None:
                 return connection.read_response(disable_decoding=True, timeout=timeout)
             return connection.read_response(disable_decoding=True)
-        except exceptions.ResponseError:
-            raise  # an answer: the connection is fine
+        except exceptions.ResponseError as error:
+            raise loosened(error) from None  # an answer: the connection is fine
         except BaseException:
             # A reply may still be on its way: nobody may read it in place of his own.
             self.drop()
@@ -160,8 +160,8 @@ class SyncLink:
             raise exceptions.ConnectionError("the connection is gone")
         try:
             return connection.read_response(disable_decoding=True)
-        except exceptions.ResponseError:
-            raise
+        except exceptions.ResponseError as error:
+            raise loosened(error) from None
         except BaseException:
             self.drop()
             raise
@@ -175,6 +175,7 @@ class SyncLink:
         Raises:
             Interrupted: ``interrupt`` was called. ``data`` may have been done.
         """
+        failure: exceptions.ResponseError | None = None
         try:
             self._waiting = True
             if self._interrupted:
@@ -187,19 +188,18 @@ class SyncLink:
             if self._interrupted:
                 raise Interrupted
             # With a bound of our own: the client's socket timeout may be shorter than the wait.
-            failure: exceptions.ResponseError | None = None
             try:
                 connection.read_response(disable_decoding=True, timeout=seconds + WAIT_MARGIN)
             except exceptions.ResponseError as error:
-                failure = error
+                failure = loosened(error)
             reply: object = None
             if data is not None:
                 reply = connection.read_response(disable_decoding=True, timeout=WAIT_MARGIN)
             if failure is not None:
                 raise failure
             return reply
-        except exceptions.ResponseError:
-            raise
+        except exceptions.ResponseError as error:
+            raise loosened(error) from None
         except BaseException as error:
             self.drop()
             if self._interrupted and isinstance(error, Exception):
@@ -207,6 +207,7 @@ class SyncLink:
             raise
         finally:
             self._waiting = False
+            failure = None  # as in _persist: no ring of this frame and its error
 
     def interrupt(self) -> None:
         """End the wait that goes on, or the next one, from any thread or a signal handler."""
@@ -214,7 +215,7 @@ class SyncLink:
         connection = self._connection
         if self._waiting and connection is not None:
             # Only the socket is shut: the read under way fails, and its own thread cleans up.
-            open_socket = connection._get_socket()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            open_socket = connection._get_socket()  # noqa: SLF001
             if open_socket is not None:
                 with contextlib.suppress(OSError):
                     # Past TLS: SSLSocket.shutdown() would take the TLS state from the reader.
@@ -325,25 +326,30 @@ class SyncDriver:
     ) -> R:
         attempts = Attempts(self._queue, budget, self._tell, since=started)
         source = filled = False
-        while True:
-            resend = attempts.after(
-                error,
-                time.monotonic(),
-                can_fill=command.full_at is not None and not filled,
-            )
-            if resend.full and command.full_at is not None:
-                command.args[command.full_at] = 1
-                filled = True
-            source = source or resend.source
-            if resend.delay and sleep(resend.delay) is True:
-                attempts.hurry(time.monotonic())
-            try:
-                link.redirect(resend)
-                left = attempts.left(time.monotonic())
-                data = pack_command(command, source=source)
-                return command.parse(link.call(data, left if left < CALL_TIMEOUT else None))
-            except RETRIABLE as again:
-                error = again
+        try:
+            while True:
+                resend = attempts.after(
+                    error,
+                    time.monotonic(),
+                    can_fill=command.full_at is not None and not filled,
+                )
+                if resend.full and command.full_at is not None:
+                    command.args[command.full_at] = 1
+                    filled = True
+                source = source or resend.source
+                if resend.delay and sleep(resend.delay) is True:
+                    attempts.hurry(time.monotonic())
+                try:
+                    link.redirect(resend)
+                    left = attempts.left(time.monotonic())
+                    data = pack_command(command, source=source)
+                    return command.parse(link.call(data, left if left < CALL_TIMEOUT else None))
+                except RETRIABLE as again:
+                    error = again
+        finally:
+            # Its traceback leads to this frame, and this frame to it: the ring would keep every
+            # frame below alive, with the user's loop, until the garbage collector comes round.
+            del error
 
     def wait(
         self,
