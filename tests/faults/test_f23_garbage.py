@@ -71,6 +71,8 @@ def test_f23_dropping_an_async_iterator_does_not_touch_the_network(
 
     async def main() -> None:
         async with Queue[int]("q", server.url) as queue:
+            async with Queue[int]("other", server.url) as other:
+                assert await other.areceive() is None  # the server knows the scripts from here on
             await queue.apublish_many(range(3))
             iterator = aiter(queue.consume(prefetch=3))
             assert (await anext(iterator)).payload == 0
