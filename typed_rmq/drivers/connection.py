@@ -126,6 +126,7 @@ class Connection:
             retry=RedisRetry(NoBackoff(), 0),
             protocol=2,
             decode_responses=False,
+            driver_info=None,
         )
 
     def async_driver(self, queue: str, key: bytes, tell: Tell) -> AsyncDriver:
@@ -151,6 +152,9 @@ class Connection:
                         retry=_async_retry(),
                         protocol=2,
                         decode_responses=False,
+                        # It would cost two calls, and Redis before 7.2 refuses them: an error
+                        # that keeps the frames of the user's loop alive (see `loosened`).
+                        driver_info=None,
                     ),
                     owned=True,
                 )
