@@ -189,7 +189,8 @@ class ConsumerCore(Hands, Generic[T]):
         if self._must_drain():
             self._empty = False
             return Drain()
-        if not self._empty:
+        # A verdict that was recorded since may put its message back: then the queue is not empty.
+        if not self._empty or (self.plan.until_empty and self.pending):
             self._adapt(now)
             return self._begin(now, self._want())
         if self.plan.until_empty:

@@ -253,6 +253,17 @@ def test_until_empty() -> None:
     assert bench.next() == Stop()
 
 
+def test_until_empty_sends_what_may_put_a_message_back_before_it_ends() -> None:
+    bench = Bench(until_empty=True, prefetch=2)
+    one = bench.hold(envelope(1))[0]
+    bench.exchange()  # another thread of the worker found nothing
+    bench.core.verdict(one, Verdict(b"r", one[wire.FIELD], 0))
+    request = bench.cycle()
+    assert [verdict.kind for verdict in request.verdicts] == [b"r"]
+    bench.answer(request, envelope(1, delivery=2))
+    assert bench.take() is not None
+
+
 def test_idle_timeout_counts_from_the_first_empty_answer() -> None:
     bench = Bench(idle_timeout=10.0)
     bench.exchange()
