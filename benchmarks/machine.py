@@ -86,10 +86,10 @@ class Address:
 
     def raw(self) -> RawSync:
         """A client as a user would make it, with the client's own defaults."""
-        return cast("RawSync", redis.Redis(**self._options()))  # type: ignore[arg-type]
+        return cast("RawSync", redis.Redis(**self._options()))  # type: ignore[arg-type]  # a dict of both kinds
 
     def raw_async(self) -> RawAsync:
-        return cast("RawAsync", redis.asyncio.Redis(**self._options()))  # type: ignore[arg-type]
+        return cast("RawAsync", redis.asyncio.Redis(**self._options()))  # type: ignore[arg-type]  # as above
 
 
 class Server:

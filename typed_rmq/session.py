@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback as tracebacks
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -83,7 +84,7 @@ class EnvelopeDecoder(Generic[T]):
         return self._codec.open(headers.content_type, envelope[head.payload_at :], envelope[25:49])
 
 
-class Session(Report, Generic[T]):
+class Session(Report, ABC, Generic[T]):
     """One consuming session: the ``Owner`` of its messages, around a ``ConsumerCore``."""
 
     def __init__(self, context: Context[T], plan: Plan) -> None:
@@ -98,22 +99,25 @@ class Session(Report, Generic[T]):
 
     # --- what the shells add
 
+    @abstractmethod
     def recorded(self) -> None:
         """A verdict was recorded: see that it reaches Redis soon."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self) -> None:
         """End after the message in hand."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settle(self, envelope: bytes) -> None:
-        raise NotImplementedError
+        """Send the verdict now and wait for the answer."""
 
+    @abstractmethod
     async def asettle(self, envelope: bytes) -> None:
-        raise NotImplementedError
+        """The same for coroutines."""
 
+    @abstractmethod
     def extend(self, envelope: bytes) -> None:
-        raise NotImplementedError
+        """Renew the lease now."""
 
     # --- the owner of messages
 

@@ -8,6 +8,7 @@ fetching, one for what goes beside it, and one for renewals, each connected when
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
@@ -195,6 +196,10 @@ class SyncSession(Session[T], Generic[T]):
     def settle(self, envelope: bytes) -> None:
         while not self.core.check_sent(envelope):
             self._flush()
+
+    async def asettle(self, envelope: bytes) -> None:
+        # A message of a sync loop in a coroutine's hands: its answer is waited for in a thread.
+        await asyncio.to_thread(self.settle, envelope)
 
     def extend(self, envelope: bytes) -> None:
         self.core.check_held(envelope)
