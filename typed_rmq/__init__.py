@@ -26,6 +26,7 @@ from .errors import (
     TypedRMQError,
 )
 from .events import Observer
+from .listing import aqueues, queues
 from .message import Message
 from .queue import Queue
 from .results import DeadLetter, Peeked, Priority, QueueStats, Receipt, State
@@ -73,6 +74,8 @@ __all__ = [
     "ServerUnsupported",
     "State",
     "TypedRMQError",
+    "aqueues",
+    "queues",
     "register",
 ]
 

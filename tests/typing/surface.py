@@ -37,6 +37,8 @@ from typed_rmq import (
     Retry,
     ServerUnsupported,
     TypedRMQError,
+    aqueues,
+    queues,
 )
 
 order = Order(order_id=1, sku="A")
@@ -73,9 +75,12 @@ def takes_every_connection(url: str) -> None:
         Queue[int]("q", connection)
         Queue[str]("r", redis=connection)
     Connection(redis.Redis.from_url(url)).close()
+    assert_type(queues(), list[str])
+    assert_type(queues(redis.RedisCluster.from_url(url)), list[str])
 
 
 async def connections_are_async_too(url: str) -> None:
+    assert_type(await aqueues(url), list[str])
     async with Connection(url) as connection:
         assert_type(connection, Connection)
     await connection.aclose()

@@ -18,6 +18,7 @@ from ..errors import ConfigError
 from ..retry import Duration, seconds
 from .aio import AsyncClusterSource, AsyncDriver, AsyncPoolSource, AsyncSource
 from .failures import bad_url
+from .listing import alist_names, list_names
 from .sync import ClusterSource, PoolSource, SyncDriver, SyncSource
 
 __all__ = ["Client", "Connection"]
@@ -144,20 +145,7 @@ class Connection:
             if isinstance(self._client, redis.asyncio.Redis):
                 source = AsyncPoolSource(self._client.connection_pool, owned=False)
             elif self._url is not None:
-                source = AsyncPoolSource(
-                    redis.asyncio.ConnectionPool.from_url(
-                        self._url,
-                        socket_timeout=None,
-                        socket_connect_timeout=CONNECT_TIMEOUT,
-                        retry=_async_retry(),
-                        protocol=2,
-                        decode_responses=False,
-                        # It would cost two calls, and Redis before 7.2 refuses them: an error
-                        # that keeps the frames of the user's loop alive (see `loosened`).
-                        driver_info=None,
-                    ),
-                    owned=True,
-                )
+                source = AsyncPoolSource(self._async_pool(socket_timeout=None), owned=True)
             else:
                 raise ConfigError(
                     "this queue has a sync client, which cannot be awaited: use a plain for and "
@@ -165,6 +153,43 @@ class Connection:
                 )
             self._async[loop] = source
         return source
+
+    def _async_pool(self, *, socket_timeout: float | None) -> redis.asyncio.ConnectionPool:
+        assert self._url is not None
+        return redis.asyncio.ConnectionPool.from_url(
+            self._url,
+            socket_timeout=socket_timeout,
+            socket_connect_timeout=CONNECT_TIMEOUT,
+            retry=_async_retry(),
+            protocol=2,
+            decode_responses=False,
+            # It would cost two calls, and Redis before 7.2 refuses them: an error
+            # that keeps the frames of the user's loop alive (see `loosened`).
+            driver_info=None,
+        )
+
+    # --- all queues
+
+    def queue_names(self) -> set[str]:
+        """The names of the queues that this Redis holds: see ``typed_rmq.queues``."""
+        if self._url is not None:
+            with redis.Redis.from_pool(self._pool()) as client:
+                return list_names(client, self.retry_budget)
+        if isinstance(self._client, redis.Redis | redis.RedisCluster):
+            return list_names(self._client, self.retry_budget)
+        raise ConfigError(
+            "an asyncio client cannot make sync calls: use aqueues(), or give queues() a URL"
+        )
+
+    async def aqueue_names(self) -> set[str]:
+        """``queue_names`` for asyncio."""
+        if self._url is not None:
+            pool = self._async_pool(socket_timeout=CALL_TIMEOUT)
+            async with redis.asyncio.Redis.from_pool(pool) as client:
+                return await alist_names(client, self.retry_budget)
+        if isinstance(self._client, redis.asyncio.Redis | redis.asyncio.RedisCluster):
+            return await alist_names(self._client, self.retry_budget)
+        raise ConfigError("a sync client cannot be awaited: use queues(), or give aqueues() a URL")
 
     # --- the end
 
