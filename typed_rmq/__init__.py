@@ -29,7 +29,7 @@ from .events import Observer
 from .listing import aqueues, queues
 from .message import Message
 from .queue import Queue
-from .results import DeadLetter, Peeked, Priority, QueueStats, Receipt, State
+from .results import ConsumerInfo, DeadLetter, Peeked, Priority, QueueStats, Receipt, State
 from .retry import Duration, Retry
 from .serializers import (
     Compressed,
@@ -47,6 +47,7 @@ __all__ = [
     "ConfigError",
     "Connection",
     "Consumer",
+    "ConsumerInfo",
     "DataLossDetected",
     "DeadLetter",
     "DeadLetters",

@@ -22,6 +22,7 @@ __all__ = [
     "Command",
     "CycleReply",
     "DeadEntry",
+    "PromoteReply",
     "PublishReply",
     "PurgeReply",
     "ReapReply",
@@ -366,6 +367,29 @@ def dead_purge(keys: QueueKeys, lane_key: bytes, n: int) -> Command[int]:
     )
 
 
+class PromoteReply(NamedTuple):
+    promoted: int
+    seen: int
+
+
+def _promote_reply(reply: object) -> PromoteReply:
+    _, answer = _items(reply)
+    promoted, seen = _text(answer).split(" ")
+    return PromoteReply(int(promoted), int(seen))
+
+
+def promote(
+    keys: QueueKeys, lane_key: bytes, n: int, *, skip: int, limit: int, ids: Sequence[str] = ()
+) -> Command[PromoteReply]:
+    high, normal, low = keys.ready
+    return Command(
+        scripts.PROMOTE,
+        (lane_key, high, normal, low, keys.delayed, keys.bell, keys.meta),
+        [n, skip, limit, *ids],
+        _promote_reply,
+    )
+
+
 class DeadEntry(NamedTuple):
     """One dead letter as it lies in the stream."""
 
@@ -449,16 +473,19 @@ def stats(keys: QueueKeys) -> Command[StatsReply]:
     )
 
 
-def _peek_reply(reply: object) -> list[tuple[bytes, ...]]:
+def seen(reply: object) -> list[tuple[bytes, ...]]:
+    """Messages as ``peek`` and ``find`` return them."""
     return [tuple(_bytes(piece) for piece in _items(item)) for item in _items(reply)]
 
 
-def peek(keys: QueueKeys, *, state: State, limit: int) -> Command[list[tuple[bytes, ...]]]:
+def peek(
+    keys: QueueKeys, *, state: State, limit: int, after: str = ""
+) -> Command[list[tuple[bytes, ...]]]:
     """Reply: an envelope each, and what ``peek.lua`` knows beside it."""
     high, normal, low = keys.ready
     return Command(
         scripts.PEEK,
         (high, normal, low, keys.suspects, keys.delayed, keys.sessions, keys.dead, keys.done),
-        [keys.prefix, state, limit],
-        _peek_reply,
+        [keys.prefix, state, limit, after],
+        seen,
     )

@@ -91,7 +91,7 @@ class ConsumerCore(Hands, Generic[T]):
         report: Report,
         *,
         clock: Callable[[], float],
-        token: Callable[[], bytes] = wire.random_token,
+        token: Callable[[], bytes] = wire.session_name,
     ) -> None:
         super().__init__(plan.queue, clock, timed=plan.keep_done > 0)
         self.plan = plan

@@ -1,6 +1,7 @@
 """``Queue[T]``: what users hold.
 
-Its methods stand in three files: ``publishing.py``, ``consuming.py``, and ``steering.py``.
+Its methods stand in four files: ``publishing.py``, ``consuming.py``, ``looking.py``, and
+``steering.py``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .drivers.connection import Client, Connection
 from .errors import ConfigError
 from .events import Observer
 from .keys import check_name
+from .looking import Looking
 from .parts import Parts
 from .producer import Overflow
 from .publishing import Publishing
@@ -29,7 +31,7 @@ T = TypeVar("T")
 __all__ = ["Queue"]
 
 
-class Queue(Publishing[T], Consuming[T], Steering[T], Generic[T]):
+class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Generic[T]):
     """A typed queue in Redis: ``Queue[Order]("orders")`` takes and gives back ``Order``.
 
     ``T`` is any type that Pydantic's ``TypeAdapter`` takes. All methods come in two forms: a

@@ -7,12 +7,13 @@ from typing import Generic, TypeVar
 
 from . import wire
 from .commands import DeadEntry, StatsReply
-from .results import DeadLetter, Peeked, Priority, QueueStats, State
+from .lookups import SessionReply
+from .results import ConsumerInfo, DeadLetter, Peeked, Priority, QueueStats, State
 from .serializers.codec import Codec, Undecodable
 
 T = TypeVar("T")
 
-__all__ = ["dead_letter", "peeked", "queue_stats"]
+__all__ = ["consumer_info", "dead_letter", "peeked", "queue_stats"]
 
 
 def queue_stats(reply: StatsReply) -> QueueStats:
@@ -91,8 +92,14 @@ def _content(codec: Codec[T], envelope: bytes, head: wire.Head) -> _Content[T]:
     return _Content(payload, headers.user)
 
 
-def peeked(codec: Codec[T], state: State, item: tuple[bytes, ...]) -> Peeked[T]:
-    """One item of the peek script's reply."""
+def consumer_info(reply: SessionReply) -> ConsumerInfo:
+    """One item of the consumers script's reply."""
+    host, pid = wire.whose(reply.session)
+    return ConsumerInfo(reply.session, host, pid, reply.left_ms / 1000, reply.held, reply.ids)
+
+
+def peeked(codec: Codec[T], state: State, item: tuple[bytes, ...], position: int = 0) -> Peeked[T]:
+    """One item of the peek script's reply; ``position`` counts from one."""
     envelope = item[0]
     at = item[1].decode()
     ended = wire.timestamp(int(at.split("-")[0])) if state in ("dead", "done") else None
@@ -122,4 +129,5 @@ def peeked(codec: Codec[T], state: State, item: tuple[bytes, ...]) -> Peeked[T]:
         finished_at=ended,
         duration=int(extra) / 1000 if state == "done" else None,
         reason=extra.decode("utf-8", "replace") if state == "dead" else None,
+        cursor=at if state in ("dead", "done") else str(position),
     )

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
-T = TypeVar("T")
+# Covariant, as the records are frozen: what takes a Peeked[object] takes a Peeked[Order], too.
+T = TypeVar("T", covariant=True)
 
 Priority = Literal["high", "normal", "low"]
 """Which of a queue's three lanes a message waits in; higher ones are emptied first."""
@@ -14,7 +15,7 @@ Priority = Literal["high", "normal", "low"]
 State = Literal["ready", "delayed", "in_flight", "dead", "done"]
 """Where a message is: waiting, waiting for its time, held by a consumer, given up, completed."""
 
-__all__ = ["DeadLetter", "Peeked", "Priority", "QueueStats", "Receipt", "State"]
+__all__ = ["ConsumerInfo", "DeadLetter", "Peeked", "Priority", "QueueStats", "Receipt", "State"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,27 @@ class QueueStats:
     dropped: int
 
 
+@dataclass(frozen=True, slots=True)
+class ConsumerInfo:
+    """A consumer session that is registered in Redis.
+
+    Attributes:
+        session: its name, as in ``Peeked.consumer``.
+        host: the host that it runs on, as that host calls itself.
+        pid: its process there.
+        lease: seconds until its lease runs out; negative where it has and nobody noticed yet.
+        holding: how many messages it holds, those fetched ahead included.
+        message_ids: up to ten of them.
+    """
+
+    session: str
+    host: str
+    pid: int
+    lease: float
+    holding: int
+    message_ids: tuple[str, ...]
+
+
 # Without slots: typing writes the type argument of DeadLetter[Order](...) into the instance.
 @dataclass(frozen=True)
 class DeadLetter(Generic[T]):
@@ -123,6 +145,7 @@ class Peeked(Generic[T]):
         finished_at: when it ended, for one that is done or dead.
         duration: seconds from its delivery to its completion, for one that is done.
         reason: why it died, for a dead one.
+        cursor: for ``peek(after=...)``: where the page behind this message begins.
     """
 
     id: str
@@ -138,3 +161,4 @@ class Peeked(Generic[T]):
     finished_at: datetime | None = None
     duration: float | None = None
     reason: str | None = None
+    cursor: str = field(default="", repr=False, compare=False)

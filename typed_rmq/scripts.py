@@ -15,11 +15,14 @@ from importlib import resources
 from typing import Final
 
 __all__ = [
+    "CONSUMERS",
     "CONTROL",
     "CYCLE",
     "DEAD_PURGE",
     "DEAD_READ",
+    "FIND",
     "PEEK",
+    "PROMOTE",
     "PUBLISH",
     "PURGE",
     "REAP",
@@ -65,3 +68,6 @@ DEAD_PURGE: Final = _load("dead_purge")
 DEAD_READ: Final = _load("dead_read")
 STATS: Final = _load("stats")
 PEEK: Final = _load("peek")
+FIND: Final = _load("find")
+CONSUMERS: Final = _load("consumers")
+PROMOTE: Final = _load("promote")

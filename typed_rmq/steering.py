@@ -1,4 +1,4 @@
-"""What operators use: looking at a queue, and steering it."""
+"""What operators use to steer a queue: purge, promote, pause, and resume."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from typing import Generic, TypeVar
 
 from . import commands
 from .commands import Command
-from .deadletters import DeadLetters
-from .errors import ConfigError
 from .parts import Parts
 from .producer import MAX_BATCH, Lane
-from .reading import peeked, queue_stats
-from .results import Peeked, QueueStats, State
 
 T = TypeVar("T")
 
@@ -20,51 +16,9 @@ __all__ = ["Steering"]
 
 
 class Steering(Generic[T]):
-    """What operators use; part of ``Queue``."""
+    """What operators use to steer; part of ``Queue``."""
 
     _parts: Parts[T]
-
-    def stats(self) -> QueueStats:
-        """The queue's contents and counters at one moment."""
-        return queue_stats(self._parts.sync.call(lambda _: commands.stats(self._parts.keys)))
-
-    async def astats(self) -> QueueStats:
-        """``stats`` for asyncio."""
-        return queue_stats(
-            await self._parts.backend().call(lambda _: commands.stats(self._parts.keys))
-        )
-
-    def peek(self, n: int = 10, state: State = "ready") -> list[Peeked[T]]:
-        """Look at up to ``n`` (1 to 1,000) messages without taking them.
-
-        Ready and delayed ones come in the order of their delivery, dead and done ones the newest
-        first.
-        """
-        command = self._peek(n, state)
-        return [
-            peeked(self._parts.codec, state, item)
-            for item in self._parts.sync.call(lambda _: command)
-        ]
-
-    async def apeek(self, n: int = 10, state: State = "ready") -> list[Peeked[T]]:
-        """``peek`` for asyncio."""
-        command = self._peek(n, state)
-        items = await self._parts.backend().call(lambda _: command)
-        return [peeked(self._parts.codec, state, item) for item in items]
-
-    def _peek(self, n: int, state: State) -> Command[list[tuple[bytes, ...]]]:
-        if not isinstance(n, int) or not 1 <= n <= MAX_BATCH:
-            raise ConfigError(f"n must be 1 to {MAX_BATCH}, got {n!r}", queue=self._parts.keys.name)
-        if state not in ("ready", "delayed", "in_flight", "dead", "done"):
-            raise ConfigError(
-                f"{state!r:.50} is no state of a message", queue=self._parts.keys.name
-            )
-        return commands.peek(self._parts.keys, state=state, limit=n)
-
-    @property
-    def dead(self) -> DeadLetters[T]:
-        """The dead letters."""
-        return self._parts.dead
 
     def purge(self) -> int:
         """Delete ready and delayed messages and free their dedup keys; returns how many.
@@ -98,6 +52,43 @@ class Steering(Generic[T]):
             self._parts.keys, self._parts.keys.lane(lane.token), lane.next_number(), limit=limit
         )
 
+    def promote(self, *message_ids: str) -> int:
+        """Make delayed messages ready before their time, retries included; returns how many.
+
+        Without ids: all that are delayed when it begins. An id that is not delayed is passed over.
+        Those that are given are looked for in all that is delayed, 1,000 a round trip.
+
+        Example:
+            >>> from typed_rmq import Queue
+            >>> numbers = Queue[int]("doc-promote")
+            >>> receipt = numbers.publish(1, delay=3600)
+            >>> numbers.promote(receipt.id)
+            1
+            >>> numbers.stats().ready
+            1
+        """
+        walk = _Promotion(message_ids)
+        while walk.goes_on:
+            walk.note(self._parts.sync.call(partial(self._promote, walk)))
+        return walk.total
+
+    async def apromote(self, *message_ids: str) -> int:
+        """``promote`` for asyncio."""
+        walk = _Promotion(message_ids)
+        while walk.goes_on:
+            walk.note(await self._parts.backend().call(partial(self._promote, walk)))
+        return walk.total
+
+    def _promote(self, walk: _Promotion, lane: Lane) -> Command[commands.PromoteReply]:
+        return commands.promote(
+            self._parts.keys,
+            self._parts.keys.lane(lane.token),
+            lane.next_number(),
+            skip=walk.skip,
+            limit=MAX_BATCH,
+            ids=walk.ids,
+        )
+
     def pause(self) -> None:
         """Consumers take nothing more until ``resume``; what they hold they finish."""
         self._parts.sync.call(lambda lane: self._control(lane, paused=True))
@@ -118,3 +109,30 @@ class Steering(Generic[T]):
         return commands.control(
             self._parts.keys, self._parts.keys.lane(lane.token), lane.next_number(), paused=paused
         )
+
+
+class _Promotion:
+    """Where ``promote`` is in the delayed messages."""
+
+    def __init__(self, message_ids: tuple[str, ...]) -> None:
+        self._chunks = [
+            message_ids[at : at + MAX_BATCH] for at in range(0, len(message_ids), MAX_BATCH)
+        ]
+        self.ids: tuple[str, ...] = self._chunks.pop(0) if self._chunks else ()
+        self._missing = len(self.ids)
+        self.skip = 0
+        self.total = 0
+        self.goes_on = True
+
+    def note(self, reply: commands.PromoteReply) -> None:
+        """Count, and find out where to go on."""
+        self.total += reply.promoted
+        self.skip += reply.seen - reply.promoted
+        self._missing -= reply.promoted
+        if reply.seen == MAX_BATCH and (self._missing > 0 or not self.ids):
+            return
+        if self._chunks:
+            self.ids, self.skip = self._chunks.pop(0), 0
+            self._missing = len(self.ids)
+        else:
+            self.goes_on = False

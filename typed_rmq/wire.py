@@ -24,10 +24,12 @@ The first fourteen bytes are put in front by the publish script, since only Redi
 from __future__ import annotations
 
 import os
+import re
+import socket
 from base64 import b32encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import orjson
 
@@ -41,13 +43,16 @@ __all__ = [
     "BadEnvelope",
     "Head",
     "Headers",
+    "Whose",
     "build",
     "content_offset",
     "decode_headers",
     "encode_headers",
     "parse",
     "random_token",
+    "session_name",
     "timestamp",
+    "whose",
 ]
 
 HEAD: Final = 56
@@ -95,13 +100,37 @@ class Headers:
 
 NO_HEADERS: Final = b""
 
+_SESSION = re.compile(r"[a-z2-7]{16}@([A-Za-z0-9._-]{1,64}):(\d{1,10})", re.ASCII)
+_HOST: Final = (re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:64] or "unknown").encode()
+
 
 def random_token() -> bytes:
     """16 letters and digits that nobody else draws: 80 random bits.
 
-    Names producers' lanes and consumers' sessions, and starts the ids of their messages.
+    Names producers' lanes, starts the names of consumers' sessions and the ids of messages.
     """
     return b32encode(os.urandom(10)).lower()
+
+
+class Whose(NamedTuple):
+    """Where a consumer session runs; ``host`` is "" and ``pid`` 0 where its name does not say."""
+
+    host: str
+    pid: int
+
+
+def session_name() -> bytes:
+    """The name of a new consumer session: a random token, and then ``@host:pid``.
+
+    So that whoever looks into Redis sees where it runs, without anything more to write.
+    """
+    return b"%b@%b:%d" % (random_token(), _HOST, os.getpid())
+
+
+def whose(session: str) -> Whose:
+    """What the name of a session says."""
+    found = _SESSION.fullmatch(session)
+    return Whose(found[1], int(found[2])) if found else Whose("", 0)
 
 
 def timestamp(milliseconds: int) -> datetime:

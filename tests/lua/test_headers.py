@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tests.servers import RunningServer
-from typed_rmq import commands, scripts
+from typed_rmq import commands, lookups, scripts
 from typed_rmq.commands import Command, Verdict
 from typed_rmq.keys import QueueKeys
 from typed_rmq.scripts import Script
@@ -52,6 +52,9 @@ COMMANDS: list[Command[object]] = [
     commands.dead_read(KEYS, message_id="x"),
     commands.stats(KEYS),
     commands.peek(KEYS, state="ready", limit=1),
+    lookups.find(KEYS, state="ready", message_id="x"),
+    lookups.consumers(KEYS, limit=1, some=2),
+    commands.promote(KEYS, LANE, 1, skip=2, limit=3, ids=["one"]),
 ]
 BY_NAME = {command.script.name: command for command in COMMANDS}
 
@@ -116,7 +119,10 @@ VALUES: dict[str, dict[str, object]] = {
     "dead_purge": {"n": 1},
     "dead_read": {"id": "x", "after": "-", "limit": 100},
     "stats": {"prefix": KEYS.prefix},
-    "peek": {"prefix": KEYS.prefix, "state": "ready", "limit": 1},
+    "peek": {"prefix": KEYS.prefix, "state": "ready", "limit": 1, "after": ""},
+    "find": {"prefix": KEYS.prefix, "state": "ready", "id": "x", "after": "", "limit": 1000},
+    "consumers": {"prefix": KEYS.prefix, "limit": 1, "some": 2},
+    "promote": {"n": 1, "from": 2, "limit": 3, "id...": ["one"]},
 }
 """What each argument of ``COMMANDS`` must be, by the name that the header gives it."""
 

@@ -121,6 +121,15 @@ def redrive(kit: Kit, *ids: str, key: str | None = "DEAD") -> Command[object]:
     return commands.redrive(kit.keys, lane, number, window_ms=1000, ids=ids)
 
 
+def promote(kit: Kit) -> Command[object]:
+    rich(kit)
+    kit.publish(b"later", delay=10_000, priority="high")
+    kit.publish(b"later", delay=10_000, priority="low")
+    kit.silence()
+    lane, number = kit.keys.lane(b"admin"), kit.number(b"admin", None)
+    return commands.promote(kit.keys, lane, number, skip=0, limit=1000)
+
+
 MAKERS: dict[str, Make] = {
     "cycle": full_cycle,
     "cycle with suspects": suspect_cycle,
@@ -143,6 +152,7 @@ MAKERS: dict[str, Make] = {
     "redrive": redrive,
     "redrive without a key": lambda kit: redrive(kit, key=None),
     "redrive of ids": lambda kit: redrive(kit, "idididididididid00000001"),
+    "promote": promote,
     "control": lambda kit: commands.control(
         kit.keys, kit.keys.lane(b"admin"), kit.number(b"admin", None), paused=False
     ),
@@ -189,7 +199,7 @@ def test_f8_a_key_of_the_wrong_type_changes_nothing(
     noticed = nothing_half_done(kit, name, spoil)
     assert noticed, "the scenario touches none of its keys"
     reset(kit)
-    if name in ("cycle", "purge", "redrive", "publish blocking"):
+    if name in ("cycle", "purge", "redrive", "promote", "publish blocking"):
         assert noticed == set(MAKERS[name](kit).keys)
 
 
@@ -239,5 +249,5 @@ def test_a_lane_that_is_no_lane_changes_nothing(
         if b":lane:" in key:
             kit.client.set(key, "not a number")
 
-    for name in ("cycle", "publish", "purge", "redrive", "control"):
+    for name in ("cycle", "publish", "purge", "redrive", "promote", "control"):
         assert len(nothing_half_done(kit, name, spoil_lane)) == 1

@@ -17,6 +17,7 @@ from typed_rmq import (
     ConfigError,
     Connection,
     Consumer,
+    ConsumerInfo,
     DataLossDetected,
     DeadLetter,
     Dedup,
@@ -237,6 +238,11 @@ def looks(queue: Queue[Order]) -> None:
     assert_type(peeked[0].finished_at, datetime | None)
     assert_type(peeked[0].duration, float | None)
     assert_type(queue.peek(5, state="done"), list[Peeked[Order]])
+    assert_type(queue.peek(5, after=peeked[-1]), list[Peeked[Order]])
+    takes_any_peeked(peeked[0])
+    assert_type(queue.find("id"), Peeked[Order] | None)
+    assert_type(queue.promote("id", "id"), int)
+    assert_type(queue.consumers(), list[ConsumerInfo])
     assert_type(queue.purge(), int)
     queue.pause()
     queue.resume()
@@ -245,6 +251,9 @@ def looks(queue: Queue[Order]) -> None:
 async def looks_async(queue: Queue[Order]) -> None:
     assert_type(await queue.astats(), QueueStats)
     assert_type(await queue.apeek(3, "in_flight"), list[Peeked[Order]])
+    assert_type(await queue.afind("id"), Peeked[Order] | None)
+    assert_type(await queue.apromote(), int)
+    assert_type(await queue.aconsumers(), list[ConsumerInfo])
     assert_type(await queue.apurge(), int)
     await queue.apause()
     await queue.aresume()
@@ -330,3 +339,7 @@ def types_of_methods(queue: Queue[Order]) -> None:
     publish: Callable[[Order], Receipt] = queue.publish
     apublish: Callable[[Order], Awaitable[Receipt]] = queue.apublish
     print(publish, apublish)
+
+
+def takes_any_peeked(seen: Peeked[object]) -> None:
+    assert_type(seen.payload, object | None)
