@@ -137,6 +137,7 @@ def _judge(session: Session[T], error: BaseException | None) -> None:
             session.fail(envelope, error)
         else:
             session.release(envelope)
+        session.left(envelope, error)
 
 
 def _left(
@@ -154,6 +155,8 @@ def _left(
             message.release()
         elif not managed:
             session.left_by_exception(message.envelope)
+    if message is not None and not message.held:
+        session.left(message.envelope, None)
     if managed:
         # The context manager around the loop sees the exception, decides, and closes.
         session.park()

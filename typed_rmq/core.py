@@ -69,9 +69,9 @@ class Decoder(Protocol[T_co]):
 class Report:
     """What the shell tells the observers; the default tells nobody."""
 
-    def claimed(self, envelopes: list[bytes]) -> None: ...
+    def claimed(self, envelopes: list[bytes], seconds: float) -> None: ...
 
-    def settled(self, request: Cycle, stale: tuple[bytes, ...]) -> None: ...
+    def settled(self, request: Cycle, stale: tuple[bytes, ...], seconds: float) -> None: ...
 
     def lease_lost(self, fields: list[bytes]) -> None: ...
 
@@ -303,7 +303,7 @@ class ConsumerCore(Hands, Generic[T]):
             # Only a lane that somebody else moved on can answer so: start afresh.
             self._abandon_session()
             return
-        self._report.settled(request, reply.stale)
+        self._report.settled(request, reply.stale, now - self._sent_at)
         self._remember_lost(reply.stale)
         if reply.lost:
             self._report.data_loss(reply.lost)
@@ -319,7 +319,7 @@ class ConsumerCore(Hands, Generic[T]):
             self._buffer.extend(fresh)
             self._batch_at = now
             self._idle_since = None
-            self._report.claimed(fresh)
+            self._report.claimed(fresh, now - self._sent_at)
             if len(fresh) == 1 and fresh[0][15] == 0x73:
                 self._suspect = fresh[0][_FIELD]
         elif request.want and reply.status == "new" and reply.wait != 0:

@@ -15,7 +15,7 @@ from .retry import Duration, seconds
 
 T = TypeVar("T")
 
-__all__ = ["Message", "Owner"]
+__all__ = ["Delivery", "Message", "Owner"]
 
 
 class Owner(Protocol):
@@ -43,6 +43,48 @@ class Owner(Protocol):
     def settle(self, envelope: bytes, /) -> None: ...
 
     async def asettle(self, envelope: bytes, /) -> None: ...
+
+    def entered(self, envelope: bytes, /) -> None: ...
+
+    def left(self, envelope: bytes, error: BaseException | None, /) -> None: ...
+
+
+class Delivery:
+    """One delivery of a message, without its payload; read from its envelope when asked."""
+
+    __slots__ = ("_envelope",)
+
+    def __init__(self, envelope: bytes) -> None:
+        self._envelope = envelope
+
+    def __repr__(self) -> str:
+        return f"<Delivery of message {self.id}, attempt {self.attempt}>"
+
+    @property
+    def id(self) -> str:
+        """The message's id."""
+        return self._envelope[25:49].decode("ascii", "replace")
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first delivery; 0 for bytes that are no message of ours."""
+        digits = self._envelope[17:21]
+        return int(digits) if digits.isdigit() else 0
+
+    @property
+    def published_at(self) -> datetime | None:
+        """When it was published, by Redis's clock; ``None`` for bytes that are no message."""
+        digits = self._envelope[1:14]
+        return wire.timestamp(int(digits)) if digits.isdigit() else None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers it was published with; none where they cannot be read."""
+        try:
+            head = wire.parse(self._envelope)
+            return wire.decode_headers(self._envelope[head.headers_at : head.payload_at]).user
+        except wire.BadEnvelope:
+            return {}
 
 
 class Message(Generic[T]):

@@ -67,7 +67,7 @@ class Parts(Generic[T]):
             else bind_dedup(dedup, adapter, payload_type, name, stable=self.codec.stable)
         )
         self.lease: float = check_lease(lease, name)
-        self._observers = Observers(observers)
+        self.observers: Observers = Observers(observers)
         self.producer: Producer[T] = Producer(
             keys,
             self.codec,
@@ -75,7 +75,7 @@ class Parts(Generic[T]):
             hasher,
             max_length=max_length,
             overflow=overflow,
-            observers=self._observers,
+            observers=self.observers,
         )
         self.context: Context[T] = Context(
             keys=keys,
@@ -83,7 +83,7 @@ class Parts(Generic[T]):
             retry=retry,
             keep_done=check_count(keep_done, "keep_done", name),
             keep_dead=check_count(keep_dead, "keep_dead", name),
-            observers=self._observers,
+            observers=self.observers,
         )
         self._connection, self._owns_connection = locate(redis)
         self.sync: SyncBackend = SyncBackend(self._connection, keys, self._unavailable)
@@ -101,7 +101,7 @@ class Parts(Generic[T]):
         self.dead: DeadLetters[T] = DeadLetters(
             keys,
             self.codec,
-            self._observers,
+            self.observers,
             self.producer.window_ms,
             self.sync,
             self.backend,
@@ -136,8 +136,8 @@ class Parts(Generic[T]):
         self.receiver.after_fork()
 
     def _unavailable(self, reason: str) -> None:
-        if self._observers:
-            self._observers.tell(Observer.unavailable, Unavailable(self.keys.name, reason))
+        if self.observers:
+            self.observers.tell(Observer.unavailable, Unavailable(self.keys.name, reason))
 
     def close(self) -> None:
         """Close the sync sessions and the connections that were made here."""

@@ -13,11 +13,14 @@ from collections.abc import (
     Sequence,
 )
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
 
 from .batches import achunks, chunks
 from .commands import Command, PublishReply
 from .errors import ConfigError
+from .events import Observers, PublishEnded, begin
+from .events import Publishing as PublishBegun
 from .parts import Parts
 from .producer import MAX_BATCH, Batch, Lane, Producer, PublishOptions
 from .results import Priority, Receipt
@@ -65,6 +68,13 @@ class Publishing(Generic[T]):
             QueueUnavailable: Redis did not answer within the retry budget. With deduplication on
                 it is safe to publish again.
         """
+        if self._parts.observers.on_publishing:
+            with self._call(headers, many=False) as call:
+                options = self._parts.producer.options(
+                    delay=delay, at=at, priority=priority, headers=call.headers, dedup_key=dedup_key
+                )
+                call.receipts += self._store((payload,), options, None)
+            return call.receipts[0]
         options = self._parts.producer.options(
             delay=delay, at=at, priority=priority, headers=headers, dedup_key=dedup_key
         )
@@ -81,6 +91,13 @@ class Publishing(Generic[T]):
         dedup_key: str | None = None,
     ) -> Receipt:
         """``publish`` for asyncio."""
+        if self._parts.observers.on_publishing:
+            with self._call(headers, many=False) as call:
+                options = self._parts.producer.options(
+                    delay=delay, at=at, priority=priority, headers=call.headers, dedup_key=dedup_key
+                )
+                call.receipts += await self._astore((payload,), options, None)
+            return call.receipts[0]
         options = self._parts.producer.options(
             delay=delay, at=at, priority=priority, headers=headers, dedup_key=dedup_key
         )
@@ -101,25 +118,26 @@ class Publishing(Generic[T]):
         An invalid payload raises ``PayloadError`` with its ``index`` before its batch is sent;
         the batches before it are stored. Otherwise as ``publish``.
         """
-        options, size = self._many(batch, delay, at, priority, headers)
-        receipts: list[Receipt] = []
-        if self._parts.producer.max_length:
-            # Each batch must know what became of the one before: whether there was room.
-            for chunk in chunks(payloads, size):
-                receipts += self._store(chunk, options, len(receipts))
+        with self._call(headers, many=True) as call:
+            options, size = self._many(batch, delay, at, priority, call.headers)
+            receipts = call.receipts
+            if self._parts.producer.max_length:
+                # Each batch must know what became of the one before: whether there was room.
+                for chunk in chunks(payloads, size):
+                    receipts += self._store(chunk, options, len(receipts))
+                return receipts
+            sent: deque[_Store[T]] = deque()
+
+            def calls() -> Iterator[Callable[[Lane], Command[PublishReply]]]:
+                first = 0
+                for chunk in chunks(payloads, size):
+                    sent.append(_Store(self._parts.producer, chunk, options, first))
+                    first += len(chunk)
+                    yield sent[-1].command
+
+            for reply in self._parts.sync.stream(calls()):
+                receipts += sent.popleft().receipts(reply) or ()
             return receipts
-        sent: deque[_Store[T]] = deque()
-
-        def calls() -> Iterator[Callable[[Lane], Command[PublishReply]]]:
-            first = 0
-            for chunk in chunks(payloads, size):
-                sent.append(_Store(self._parts.producer, chunk, options, first))
-                first += len(chunk)
-                yield sent[-1].command
-
-        for reply in self._parts.sync.stream(calls()):
-            receipts += sent.popleft().receipts(reply) or ()
-        return receipts
 
     async def apublish_many(
         self,
@@ -132,24 +150,25 @@ class Publishing(Generic[T]):
         headers: Mapping[str, str] | None = None,
     ) -> list[Receipt]:
         """``publish_many`` for asyncio; takes async iterables, too."""
-        options, size = self._many(batch, delay, at, priority, headers)
-        receipts: list[Receipt] = []
-        if self._parts.producer.max_length:
-            async for chunk in achunks(payloads, size):
-                receipts += await self._astore(chunk, options, len(receipts))
+        with self._call(headers, many=True) as call:
+            options, size = self._many(batch, delay, at, priority, call.headers)
+            receipts = call.receipts
+            if self._parts.producer.max_length:
+                async for chunk in achunks(payloads, size):
+                    receipts += await self._astore(chunk, options, len(receipts))
+                return receipts
+            sent: deque[_Store[T]] = deque()
+
+            async def calls() -> AsyncIterator[Callable[[Lane], Command[PublishReply]]]:
+                first = 0
+                async for chunk in achunks(payloads, size):
+                    sent.append(_Store(self._parts.producer, chunk, options, first))
+                    first += len(chunk)
+                    yield sent[-1].command
+
+            async for reply in self._parts.backend().stream(calls()):
+                receipts += sent.popleft().receipts(reply) or ()
             return receipts
-        sent: deque[_Store[T]] = deque()
-
-        async def calls() -> AsyncIterator[Callable[[Lane], Command[PublishReply]]]:
-            first = 0
-            async for chunk in achunks(payloads, size):
-                sent.append(_Store(self._parts.producer, chunk, options, first))
-                first += len(chunk)
-                yield sent[-1].command
-
-        async for reply in self._parts.backend().stream(calls()):
-            receipts += sent.popleft().receipts(reply) or ()
-        return receipts
 
     def _many(
         self,
@@ -167,6 +186,9 @@ class Publishing(Generic[T]):
             delay=delay, at=at, priority=priority, headers=headers, dedup_key=None
         )
         return options, min(batch, self._parts.producer.largest_batch)
+
+    def _call(self, headers: Mapping[str, str] | None, *, many: bool) -> _Call:
+        return _Call(self._parts.observers, self._parts.keys.name, headers, many=many)
 
     def _store(
         self, payloads: Sequence[T], options: PublishOptions, first: int | None
@@ -190,6 +212,35 @@ class Publishing(Generic[T]):
             if receipts is not None:
                 return receipts
             await backend.wait(self._parts.keys.room, ROOM_WAIT)
+
+
+class _Call:
+    """A call of ``publish`` and its like, which observers are told of when it begins and ends."""
+
+    __slots__ = ("_end", "headers", "receipts")
+
+    def __init__(
+        self, observers: Observers, queue: str, headers: Mapping[str, str] | None, *, many: bool
+    ) -> None:
+        self.receipts: list[Receipt] = []
+        self.headers = headers
+        self._end: Callable[[PublishEnded], None] | None = None
+        if observers.on_publishing:
+            event = PublishBegun(queue, many, dict(headers or {}))
+            self._end = begin(observers.on_publishing, event)
+            self.headers = event.headers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._end is not None:
+            self._end(PublishEnded(tuple(self.receipts), error))
 
 
 class _Store(Generic[T]):

@@ -132,6 +132,10 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Generic[T]):
         """The queue's name."""
         return self._parts.keys.name
 
+    def observe(self, observer: Observer) -> None:
+        """Tell this observer, too: publishes from now on, and loops that begin from now on."""
+        self._parts.observers.add(observer)
+
     def close(self) -> None:
         """Stop this object's consumers and close the connections that it made.
 

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable
+from types import TracebackType
 from typing import Generic, TypeVar
 
 from .async_session import AsyncSession
@@ -25,6 +26,21 @@ class Received(Message[T]):
     """A message outside of a loop: dropped without a verdict, it counts as failed."""
 
     __slots__ = ()
+
+    def __enter__(self) -> T:
+        self._owner.entered(self.envelope)
+        return super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        try:
+            return super().__exit__(kind, error, traceback)
+        finally:
+            self._owner.left(self.envelope, error)
 
     def __del__(self) -> None:
         owner = getattr(self, "_owner", None)

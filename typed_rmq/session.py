@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, TypeVar
 
 from . import commands, wire
 from .commands import Command, CycleReply, ReapReply, Verdict
@@ -21,15 +21,19 @@ from .events import (
     LeaseExpired,
     Observer,
     Observers,
+    Outcome,
     Reaped,
     Retried,
     Settled,
+    Settlement,
     Stale,
 )
 from .keys import QueueKeys
+from .message import Delivery
 from .retry import Retry
 from .serializers.codec import Codec
 from .steps import Cycle, Plan
+from .watching import OUTCOMES, WatchedCore
 
 T = TypeVar("T")
 
@@ -90,8 +94,14 @@ class Session(Report, ABC, Generic[T]):
     def __init__(self, context: Context[T], plan: Plan) -> None:
         self._context = context
         self._keys = context.keys
-        self.core: ConsumerCore[T] = ConsumerCore(
-            plan, EnvelopeDecoder(context.codec), self, self, clock=time.monotonic
+        decoder, hooks = EnvelopeDecoder(context.codec), context.observers.on_handling
+        self._watching: WatchedCore[T] | None = None
+        if hooks:
+            self._watching = WatchedCore(
+                plan, decoder, self, self, clock=time.monotonic, hooks=hooks
+            )
+        self.core: ConsumerCore[T] = self._watching or ConsumerCore(
+            plan, decoder, self, self, clock=time.monotonic
         )
         # Told apart once: most queues have no observers, and then nothing is put together.
         self._observed = bool(context.observers)
@@ -156,6 +166,16 @@ class Session(Report, ABC, Generic[T]):
 
     def is_lost(self, envelope: bytes) -> bool:
         return self.core.is_lost(envelope, time.monotonic())
+
+    def entered(self, envelope: bytes) -> None:
+        """The block of a received message is entered."""
+        if self._watching is not None:
+            self._watching.entered(envelope)
+
+    def left(self, envelope: bytes, error: BaseException | None) -> None:
+        """The code that handles a message has left it; an error may have."""
+        if self._watching is not None:
+            self._watching.left(envelope, error)
 
     def _verdict(self, envelope: bytes, verdict: Verdict) -> None:
         self.core.verdict(envelope, verdict)
@@ -278,13 +298,18 @@ class Session(Report, ABC, Generic[T]):
         if self._observed:
             self._context.observers.tell(method, make())
 
-    def claimed(self, envelopes: list[bytes]) -> None:
+    def claimed(self, envelopes: list[bytes], seconds: float) -> None:
         self._tell(
             Observer.claimed,
-            lambda: Claimed(self.queue_name, tuple(_id(e[wire.FIELD]) for e in envelopes)),
+            lambda: Claimed(
+                self.queue_name,
+                tuple(_id(envelope[wire.FIELD]) for envelope in envelopes),
+                tuple(map(Delivery, envelopes)),
+                seconds,
+            ),
         )
 
-    def settled(self, request: Cycle, stale: tuple[bytes, ...]) -> None:
+    def settled(self, request: Cycle, stale: tuple[bytes, ...], seconds: float) -> None:
         for field in stale:
             logger.warning(
                 "queue %s: the verdict on message %s came after its lease was lost and has no "
@@ -303,25 +328,26 @@ class Session(Report, ABC, Generic[T]):
         for verdict in request.verdicts:
             if verdict.field not in gone:
                 self._tell_verdict(verdict)
+        outcomes: list[tuple[str, Outcome]] = [
+            *((_id(field), "done") for field in request.acks if field not in gone),
+            *((_id(v.field), OUTCOMES[v.kind]) for v in request.verdicts if v.field not in gone),
+        ]
+        if outcomes or stale:
+            lost = tuple(map(_id, stale))
+            event = Settlement(self.queue_name, tuple(outcomes), lost, seconds)
+            self._tell(Observer.settlement, lambda: event)
 
     def _tell_verdict(self, verdict: Verdict) -> None:
         message_id = _id(verdict.field)
-        if verdict.kind == b"a":
-            self._tell_settled(verdict.field, "done")
-        elif verdict.kind == b"R":
-            self._tell_settled(verdict.field, "released")
-        elif verdict.kind == b"r":
+        if verdict.kind == b"r":
             delay = int(verdict.a) / 1000
             self._tell(Observer.retried, lambda: Retried(self.queue_name, message_id, delay))
-            self._tell_settled(verdict.field, "retried")
-        else:
+        elif verdict.kind == b"d":
             reason = verdict.a.decode() if isinstance(verdict.a, bytes) else str(verdict.a)
             self._tell(Observer.dead, lambda: Dead(self.queue_name, message_id, reason))
-            self._tell_settled(verdict.field, "dead")
+        self._tell_settled(verdict.field, OUTCOMES[verdict.kind])
 
-    def _tell_settled(
-        self, field: bytes, outcome: Literal["done", "retried", "released", "dead"]
-    ) -> None:
+    def _tell_settled(self, field: bytes, outcome: Outcome) -> None:
         self._tell(Observer.settled, lambda: Settled(self.queue_name, _id(field), outcome))
 
     def lease_lost(self, fields: list[bytes]) -> None:

@@ -56,10 +56,10 @@ class Told(Report):
     losses: list[int] = field(default_factory=list)
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
 
-    def claimed(self, envelopes: list[bytes]) -> None:
+    def claimed(self, envelopes: list[bytes], seconds: float) -> None:
         self.claims += envelopes
 
-    def settled(self, request: Cycle, stale: tuple[bytes, ...]) -> None:
+    def settled(self, request: Cycle, stale: tuple[bytes, ...], seconds: float) -> None:
         self.stale += stale
 
     def lease_lost(self, fields: list[bytes]) -> None:
