@@ -75,7 +75,7 @@ class WatchedCore(ConsumerCore[T], Generic[T]):
         hooks: tuple[Callable[[Handling], Ended[Handled]], ...],
     ) -> None:
         super().__init__(plan, decoder, owner, report, clock=clock)
-        self.message_type = Watched
+        self.message_type: type[Message[T]] = Watched
         self._hooks = hooks
         self._handled: dict[bytes, _Under] = {}
 
