@@ -41,6 +41,7 @@ from typed_rmq import (
     aqueues,
     queues,
 )
+from typed_rmq.testing import Drained, QueueFactory, adrain, crash, drain, published
 
 order = Order(order_id=1, sku="A")
 
@@ -343,3 +344,17 @@ def types_of_methods(queue: Queue[Order]) -> None:
 
 def takes_any_peeked(seen: Peeked[object]) -> None:
     assert_type(seen.payload, object | None)
+
+
+async def tests(make: QueueFactory) -> None:
+    assert_type(make(Order), Queue[Order])
+    assert_type(make(Order, "orders", lease=5, dedup=Dedup(fields=("sku",))), Queue[Order])
+    assert_type(make(Queue[Created | Deleted], "events"), Queue[Created | Deleted])
+    orders = make(Orders, "orders")
+    assert_type(orders, Orders)
+    assert_type(published(orders), list[Order])
+    drained = drain(orders, takes_payload)
+    assert_type(drained, Drained[Order])
+    assert_type(drained.payloads, list[Order])
+    assert_type((await adrain(orders, takes_message)).payloads, list[Order])
+    assert_type(crash(orders).payload, Order | None)
