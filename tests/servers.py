@@ -27,6 +27,7 @@ from types import TracebackType
 
 import redis
 from redis.backoff import NoBackoff
+from redis.connection import UnixDomainSocketConnection
 from redis.retry import Retry
 
 __all__ = ["KINDS", "RunningServer", "ServerKind", "available", "find", "free_port", "start"]
@@ -127,6 +128,72 @@ def free_port() -> int:
         return port
 
 
+class KeptConnection:
+    """One connection to look with, opened anew where a test has cut it or a fork has copied it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: UnixDomainSocketConnection | None = None
+        self._pid = 0
+
+    def _open(self) -> UnixDomainSocketConnection:
+        if self._connection is None or self._pid != os.getpid():
+            self._connection = UnixDomainSocketConnection(
+                path=str(self._path), retry=Retry(NoBackoff(), 0), driver_info=None
+            )
+            self._connection.connect()
+            self._pid = os.getpid()
+        return self._connection
+
+    def _once(self, *args: str | bytes | int) -> object:
+        connection = self._open()
+        try:
+            connection.send_command(*args)
+            return connection.read_response()
+        except (redis.ConnectionError, redis.TimeoutError, OSError):
+            self.close()
+            raise
+
+    def command(self, *args: str | bytes | int) -> object:
+        """One command; it must bear to be sent twice."""
+        try:
+            return self._once(*args)
+        except (redis.ConnectionError, OSError):
+            return self._once(*args)
+
+    def keys(self) -> set[str]:
+        """Every key in database 0."""
+        found: set[str] = set()
+        cursor: str | bytes = "0"
+        while True:
+            reply = self.command("SCAN", cursor, "COUNT", "1000")
+            assert isinstance(reply, list)
+            cursor, page = reply
+            found.update(key.decode(errors="backslashreplace") for key in page)
+            if cursor == b"0":
+                return found
+
+    def descriptor(self) -> int | None:
+        """Its file descriptor, for who counts the open ones."""
+        opened = self._connection
+        if opened is None or self._pid != os.getpid() or opened._sock is None:
+            return None
+        number: int = opened._sock.fileno()
+        return number
+
+    def close(self) -> None:
+        """Close it; the next command opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+    def __enter__(self) -> KeptConnection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 @dataclass
 class RunningServer:
     """A running server. ``stop`` it, or use it as a context manager.
@@ -137,6 +204,7 @@ class RunningServer:
         port: its TCP port, or None.
         folder: its working folder; removed by ``stop`` unless the caller chose it.
         pid: the process of the server itself.
+        kept: the connection that ``keep`` opened, or None.
     """
 
     kind: str
@@ -145,6 +213,7 @@ class RunningServer:
     folder: Path
     guard: subprocess.Popen[bytes] = field(repr=False)
     pid: int = 0
+    kept: KeptConnection | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
@@ -152,12 +221,17 @@ class RunningServer:
         return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.socket}"
 
     def client(self, **options: object) -> redis.Redis:
-        """A new client; whoever asked closes it."""
-        return redis.Redis.from_url(self.url, **options)
+        """A new client; whoever asked closes it. It does not introduce itself: see ``_plain``."""
+        return redis.Redis.from_url(self.url, **{"driver_info": None, **options})
 
     def _plain(self) -> redis.Redis:
-        """A client for one use: the unix socket, and no retries."""
-        return redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0))
+        """A client for one use: the unix socket, and no retries.
+
+        It does not introduce itself: redis-py would read its own version from the disk each time.
+        """
+        return redis.Redis(
+            unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0), driver_info=None
+        )
 
     def command(self, *args: str | bytes | int) -> object:
         """One command on a connection of its own, closed at once, so that no socket stays."""
@@ -167,17 +241,28 @@ class RunningServer:
         finally:
             client.close()
 
+    def keep(self) -> None:
+        """Keep one connection open until ``stop``, for ``keys`` and ``delete``.
+
+        For a server that many tests share: to connect anew after each of them was a third of the
+        suite's time.
+        """
+        self.kept = KeptConnection(self.socket)
+
     def keys(self) -> set[str]:
         """Every key in database 0."""
-        client = self._plain()
-        try:
-            return {key.decode(errors="backslashreplace") for key in client.scan_iter(count=1000)}
-        finally:
-            client.close()
+        if self.kept is not None:
+            return self.kept.keys()
+        with KeptConnection(self.socket) as connection:
+            return connection.keys()
 
     def delete(self, *keys: str) -> None:
         """Remove keys."""
-        if keys:
+        if not keys:
+            return
+        if self.kept is not None:
+            self.kept.command("DEL", *keys)
+        else:
             self.command("DEL", *keys)
 
     def signal(self, number: signal.Signals) -> None:
@@ -186,6 +271,8 @@ class RunningServer:
 
     def stop(self) -> None:
         """Kill it at once; safe to call twice."""
+        if self.kept is not None:
+            self.kept.close()
         if self.guard.stdin is not None:
             with contextlib.suppress(OSError):
                 self.guard.stdin.close()

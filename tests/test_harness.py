@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,8 +14,6 @@ import pytest
 import redis
 
 from tests.servers import RunningServer
-
-pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,40 +27,76 @@ def test_the_server_is_the_one_it_says(server: RunningServer, client: redis.Redi
 
 
 LEAKS = {
-    "thread": "threading.Thread(target=time.sleep, args=(2,), daemon=True).start()",
-    "task": "asyncio.run(leave_a_task())",
-    "descriptor": "kept.append(socket.socket())",
-    "key": "server.command('SET', 'mine', '1')",
+    "threading": ("thread ", "threading.Thread(target=time.sleep, args=(2,), daemon=True).start()"),
+    "a_task": ("task ", "asyncio.run(leave_a_task())"),
+    "a_socket": ("descriptor ", "kept.append(socket.socket())"),
+    "a_client": ("descriptor ", "kept.append(server.client()); kept[-1].ping()"),
+    "a_key": ("key 'mine'", "server.command('SET', 'mine', '1')"),
+    "a_key_after_a_cut": (
+        "key 'mine'",
+        "server.command('SET', 'mine', '1'); cut(server)",
+    ),
+    "a_key_that_a_child_made": (
+        "key 'mine'",
+        "child(lambda: server.keys() or server.command('SET', 'mine', '1'))",
+    ),
 }
+"""Per leak: what is said of it, and the test that leaves it."""
 
 LEAKY = """
-import asyncio, socket, threading, time
+import asyncio, os, pytest, redis, socket, threading, time
 kept = []
 async def leave_a_task():
     kept.append(asyncio.ensure_future(asyncio.sleep(60)))
     await asyncio.sleep(0)
-def test_leaves(server):
+def cut(server):
+    server.command("CLIENT", "KILL", "TYPE", "normal")
+def child(call):
+    if not os.fork():
+        call()
+        os._exit(0)
+    assert os.wait()[1] == 0
+"""
+
+PAIR = """
+def test_leaves_{name}(server):
     {what}
-def test_keeps_clean(server):
-    server.command("SET", "trmq:q:x", "1")
-def test_finds_no_key_of_others(server):
+def test_keeps_clean_after_{name}(server):
     assert server.keys() == set()
+    server.command("SET", "trmq:q:x", "1")
 """
 
 
-@pytest.mark.parametrize("what", LEAKS)
-def test_leaks_are_found(what: str, pytester: pytest.Pytester) -> None:
-    pytester.makeconftest("from tests.conftest import *")
-    pytester.makepyfile(LEAKY.format(what=LEAKS[what]))
+@pytest.fixture(scope="module")
+def leaky(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest says of a module whose every second test leaves something."""
+    folder = tmp_path_factory.mktemp("leaky")
+    (folder / "conftest.py").write_text("from tests.conftest import *")
+    pairs = "".join(PAIR.format(name=name, what=what) for name, (_, what) in LEAKS.items())
+    (folder / "test_leaky.py").write_text(LEAKY + pairs)
+    options = ("-q", "-W", "ignore::DeprecationWarning", "-p", "no:cacheprovider")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--servers=valkey"],
+        [sys.executable, "-m", "pytest", *options, "--servers=valkey"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "3 passed, 1 error" in done.stdout, done.stdout
-    assert f"left behind:\n  {what}" in done.stdout, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_leaks_are_found(name: str, leaky: str) -> None:
+    found = re.search(rf"ERROR at teardown of test_leaves_{name}\[valkey\] _+\n(.*)\n(.*)", leaky)
+    assert found is not None, leaky
+    assert found[1] == "The test left behind:", leaky
+    assert found[2].startswith(f"  {LEAKS[name][0]}"), leaky
+
+
+def test_nothing_else_is_found(leaky: str) -> None:
+    """Not in the tests that leave nothing, and each of the others is told once."""
+    assert f"{2 * len(LEAKS)} passed, {len(LEAKS)} errors" in leaky, leaky
 
 
 def test_a_server_dies_with_the_test_process_on_kill_9() -> None:

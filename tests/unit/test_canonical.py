@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 from pydantic import Json as JsonText
 from typing_extensions import TypedDict
 
+from tests.strategies import TEXT
 from typed_rmq.canonical import canonical, encode
 from typed_rmq.serializers import Json, MsgPack
 from typed_rmq.serializers.codec import Codec
@@ -182,7 +183,7 @@ SCALARS = (
     | st.integers()
     | st.integers(2**62, 2**80)
     | st.floats(allow_nan=False)
-    | st.text()
+    | TEXT
     | st.binary()
     | st.decimals(allow_nan=False)
     | st.datetimes()
@@ -194,7 +195,7 @@ SCALARS = (
 )
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4)
     | st.frozensets(SCALARS, max_size=4),
     max_leaves=15,
 )  # fmt: skip

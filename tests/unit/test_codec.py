@@ -31,6 +31,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
+from tests.strategies import TEXT
 from typed_rmq.errors import ConfigError, PayloadError
 from typed_rmq.serializers import Json
 from typed_rmq.serializers.checks import too_deep
@@ -514,9 +515,9 @@ def test_stable_says_whether_the_bytes_are_canonical(tp: Any, stable: bool) -> N
             st.none()
             | st.booleans()
             | st.integers()
-            | st.text()
+            | TEXT
             | st.floats(allow_nan=False, allow_infinity=False),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
         ),
     )
 )

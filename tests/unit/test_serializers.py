@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from tests.strategies import TEXT
 from typed_rmq.errors import ConfigError, PayloadError
 from typed_rmq.serializers import (
     Compressed,
@@ -171,8 +172,8 @@ VALUES = st.recursive(
     | st.integers()
     | st.integers(2**62, 2**70)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=20,
 )
 
