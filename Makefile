@@ -16,7 +16,7 @@ DOCS_STAMP := $(VENV)/.installed-docs
 # Extra arguments for pytest, for example: make test ARGS="-k dedup -x"
 ARGS ?=
 # Tests run in this many processes, each with servers of its own.
-JOBS ?= 2
+JOBS ?= 4
 
 .PHONY: help demo test quick test-all lint format types contract bench docs wheel check clean
 
