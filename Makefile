@@ -15,7 +15,8 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 # Extra arguments for pytest, for example: make test ARGS="-k dedup -x"
 ARGS ?=
-# Tests run in this many processes, each with servers of its own.
+# Tests run in this many processes, each with servers of its own. They wait more than they
+# compute: four keep two cores busy.
 JOBS ?= 4
 
 .PHONY: help demo test quick test-all lint format types contract bench docs wheel check clean
@@ -39,10 +40,10 @@ demo: $(STAMP)  ## Publishers, workers, and a kill -9, on an embedded Redis
 	$(PY) -m examples.demo
 
 test: $(STAMP)  ## All tests, on the Python of .venv
-	$(PY) -m pytest -n $(JOBS) $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 quick: $(STAMP)  ## The tests that take less than a few seconds each
-	$(PY) -m pytest -n $(JOBS) -m "not slow" $(ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(ARGS)
 
 test-all:  ## Every test, on each of Python 3.11, 3.12 and 3.13 that is found
 	@scripts/test-all -n $(JOBS) $(ARGS)

@@ -15,6 +15,7 @@ from benchmarks.slices import Case, Figure, alternate, ratio
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.servers("valkey")
 def test_a_quick_run_measures_every_section(server_kind: str, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.docs.pages import ROOT
 from tests.servers import RunningServer
 
@@ -21,9 +19,8 @@ MODULES = sorted(
 )
 
 
-@pytest.fixture(scope="module")
-def report(docs_server: RunningServer) -> dict[str, str]:
-    """All modules in one process: what failed in each."""
+def test_examples_in_docstrings(docs_server: RunningServer) -> None:
+    """All modules in one process, and in one test: as many would run all of it in each worker."""
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("run_doctests.py"), *MODULES],
         env={**os.environ, "REDIS_URL": docs_server.url, "PYTHONPATH": str(ROOT)},
@@ -32,10 +29,7 @@ def report(docs_server: RunningServer) -> dict[str, str]:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_examples_in_docstrings(module: str, report: dict[str, str]) -> None:
-    assert not report[module], report[module]
+    report: dict[str, str] = json.loads(done.stdout)
+    assert sorted(report) == MODULES
+    failed = [f"{module}: {text}" for module, text in report.items() if text]
+    assert not failed, "\n".join(failed)

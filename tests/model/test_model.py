@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -343,10 +343,14 @@ def test_model(client: redis.Redis) -> None:
 
 
 @pytest.mark.slow
-def test_model_for_longer(client: redis.Redis) -> None:
+@pytest.mark.parametrize("part", range(4))
+def test_model_for_longer(client: redis.Redis, part: int) -> None:
+    """400 longer examples, in parts that several processes can share."""
     machine = type("Bound", (Machine,), {"client": client})
+    if settings.default.derandomize:  # each part has a seed of its own: not the same examples
+        machine = seed(part)(machine)
     run_state_machine_as_test(
-        machine, settings=settings(BOUNDED, max_examples=400, stateful_step_count=60)
+        machine, settings=settings(BOUNDED, max_examples=100, stateful_step_count=60)
     )
 
 
