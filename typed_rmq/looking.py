@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
@@ -23,6 +24,10 @@ SEARCHED: Final[tuple[State, ...]] = ("dead", "in_flight", "ready", "delayed", "
 """In this order: what has an index, what is short, what is on its way, what has ended."""
 SHOWN_IDS: Final = 10
 
+_CURSOR = re.compile(r"[0-9]{0,15}", re.ASCII)
+# Redis takes numbers of more digits for an error.
+_LOG_CURSOR = re.compile(r"(?:[0-9]{1,19}-[0-9]{1,19})?", re.ASCII)
+
 
 class Looking(Generic[T]):
     """What operators use to look; part of ``Queue``."""
@@ -40,14 +45,14 @@ class Looking(Generic[T]):
         )
 
     def peek(
-        self, n: int = 10, state: State = "ready", *, after: Peeked[object] | None = None
+        self, n: int = 10, state: State = "ready", *, after: Peeked[object] | str | None = None
     ) -> list[Peeked[T]]:
         """Look at up to ``n`` (1 to 1,000) messages without taking them.
 
         Ready and delayed ones come in the order of their delivery, dead and done ones the newest
-        first. ``after``, the last message of a page, gives the page behind it. In a queue at work
-        messages come and go between two pages: pages of ready, delayed, and in-flight ones may
-        then overlap or miss some; those of dead and done ones never do.
+        first. ``after``, the last message of a page or its ``cursor``, gives the page behind it.
+        In a queue at work messages come and go between two pages: pages of ready, delayed, and
+        in-flight ones may then overlap or miss some; those of dead and done ones never do.
 
         Example:
             >>> from typed_rmq import Queue
@@ -62,7 +67,7 @@ class Looking(Generic[T]):
         return self._peeked(state, items, position)
 
     async def apeek(
-        self, n: int = 10, state: State = "ready", *, after: Peeked[object] | None = None
+        self, n: int = 10, state: State = "ready", *, after: Peeked[object] | str | None = None
     ) -> list[Peeked[T]]:
         """``peek`` for asyncio."""
         command, position = self._peek(n, state, after)
@@ -70,19 +75,21 @@ class Looking(Generic[T]):
         return self._peeked(state, items, position)
 
     def _peek(
-        self, n: int, state: State, after: Peeked[object] | None
+        self, n: int, state: State, after: Peeked[object] | str | None
     ) -> tuple[Command[list[tuple[bytes, ...]]], int]:
         name = self._parts.keys.name
         if not isinstance(n, int) or not 1 <= n <= MAX_BATCH:
             raise ConfigError(f"n must be 1 to {MAX_BATCH}, got {n!r}", queue=name)
         if state not in SEARCHED:
             raise ConfigError(f"{state!r:.50} is no state of a message", queue=name)
-        if after is not None and after.state != state:
+        if isinstance(after, Peeked) and after.state != state:
             raise ConfigError(
                 f"after is a message seen {after.state}, which no page of {state} can follow",
                 queue=name,
             )
-        cursor = "" if after is None else after.cursor
+        cursor = after.cursor if isinstance(after, Peeked) else after or ""
+        if not (_LOG_CURSOR if state in ("dead", "done") else _CURSOR).fullmatch(cursor):
+            raise ConfigError(f"{cursor!r:.50} is no cursor of a page of {state}", queue=name)
         position = int(cursor) if cursor.isdecimal() else 0
         return commands.peek(self._parts.keys, state=state, limit=n, after=cursor), position
 

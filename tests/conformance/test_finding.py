@@ -56,6 +56,15 @@ def test_a_page_follows_only_one_of_its_own_state(mode: Mode) -> None:
     (seen,) = rmq.peek()
     with pytest.raises(ConfigError, match="no page of delayed can follow"):
         rmq.peek(1, "delayed", after=seen)
+    assert rmq.peek(1, after=seen.cursor) == []
+    for state, cursor in (
+        ("ready", "1-1"),
+        ("dead", "1"),
+        ("done", "9" * 20 + "-1"),
+        ("ready", "x"),
+    ):
+        with pytest.raises(ConfigError, match="is no cursor"):
+            rmq.peek(1, state, after=cursor)
 
 
 def test_every_message_is_found_by_its_id(mode: Mode) -> None:

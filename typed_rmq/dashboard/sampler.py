@@ -1,0 +1,142 @@
+"""Looks at the queues every few seconds and remembers an hour of it.
+
+It runs in the event loop that serves the pages, from the first request on (or from the start,
+where the app's lifespan is run), and ends with it. Pages ask it for what they show, so ten people
+who look cost Redis no more than one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from typed_rmq import TypedRMQError
+
+from .queues import DashboardQueue, QueueSource, Reach
+from .series import History
+
+__all__ = ["Sampler"]
+
+logger: Final = logging.getLogger("typed_rmq.dashboard")
+
+AT_ONCE: Final = 8
+"""So many queues are looked at at the same time."""
+PATIENCE: Final = 5.0
+"""Seconds that one queue may take to answer."""
+DISCOVER: Final = 15.0
+"""Seconds between two questions of which queues there are."""
+MAX_QUEUES: Final = 1000
+DONE: Final = 100
+DONE_BYTES: Final = 1_000_000
+
+
+class Sampler:
+    """Samples of all queues; ``refresh`` makes one now unless there is a fresh one."""
+
+    def __init__(self, queues: Iterable[DashboardQueue] | QueueSource, interval: float) -> None:
+        self.interval = interval
+        self.reaches: dict[str, Reach] = {}
+        self.histories: dict[str, History] = {}
+        self.error: str | None = None
+        self._source: QueueSource | None = queues if callable(queues) else None
+        if not callable(queues):
+            self._adopt(queues)
+        self._discovered_at = float("-inf")
+        self._sampled_at = float("-inf")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+        self._done_size: dict[str, int] = {}
+
+    # --- running
+
+    def ensure_running(self) -> None:
+        """Start sampling in the running loop, unless it is done there already."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop or self._task is None or self._task.done():
+            self._loop, self._lock = loop, asyncio.Lock()
+            self._task = loop.create_task(self._run(), name="typed_rmq dashboard sampler")
+
+    async def stop(self) -> None:
+        """End it."""
+        task, self._task = self._task, None
+        if task is not None and self._loop is asyncio.get_running_loop():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.refresh(max_age=self.interval / 2)
+            except Exception:
+                logger.exception("the dashboard could not look at its queues; it tries again")
+            await asyncio.sleep(self.interval)
+
+    # --- sampling
+
+    def history(self, queue: str) -> History:
+        """What was sampled of a queue; nothing, where it has just gone."""
+        return self.histories.get(queue) or History()
+
+    async def refresh(self, *, max_age: float = 1.0) -> None:
+        """Look at all queues, unless that was done in the last ``max_age`` seconds."""
+        async with self._lock:
+            started = time.monotonic()
+            if started - self._sampled_at <= max_age:
+                return
+            await self._discover(started)
+            gate = asyncio.Semaphore(AT_ONCE)
+
+            async def one(reach: Reach) -> None:
+                async with gate:
+                    await self.sample(reach)
+
+            await asyncio.gather(*(one(reach) for reach in list(self.reaches.values())))
+            self._sampled_at = time.monotonic()
+
+    async def _discover(self, now: float) -> None:
+        if self._source is None or now - self._discovered_at < DISCOVER:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                self._adopt(await self._source())
+        except (TypedRMQError, TimeoutError) as error:
+            self.error = str(error) or f"Redis did not answer within {PATIENCE:.0f} s"
+        else:
+            self.error, self._discovered_at = None, now
+
+    def _adopt(self, queues: Iterable[DashboardQueue]) -> None:
+        found = {queue.name: queue for queue in list(queues)[:MAX_QUEUES]}
+        for name, queue in found.items():
+            if name not in self.reaches:
+                self.reaches[name], self.histories[name] = Reach(queue), History()
+        for name in self.reaches.keys() - found.keys():
+            del self.reaches[name], self.histories[name]
+
+    async def sample(self, reach: Reach) -> None:
+        """Look at one queue now."""
+        history = self.history(reach.name)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                stats = await reach.stats()
+                history.record(time.time(), stats, self.interval)
+                if stats.done:
+                    await self._sample_done(reach, history)
+                if stats.in_flight:
+                    consumers = await reach.consumers()
+                    history.record_consumers(time.time(), consumers, self.interval)
+        except (TypedRMQError, TimeoutError) as error:
+            history.error = str(error) or f"Redis did not answer within {PATIENCE:.0f} s"
+
+    async def _sample_done(self, reach: Reach, history: History) -> None:
+        # Large payloads come along: then fewer entries are looked at.
+        typical = self._done_size.get(reach.name, 10_000)
+        done = await reach.peek(max(1, min(DONE, DONE_BYTES // typical)), "done")
+        if done:
+            self._done_size[reach.name] = max(1, sum(len(s.raw) for s in done) // len(done))
+            history.record_done(time.time(), done)
