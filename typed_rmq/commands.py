@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, NamedTuple, TypeVar, cast
+from typing import Final, Generic, Literal, NamedTuple, TypeVar, cast
 
 from . import scripts
 from .keys import QueueKeys
@@ -18,7 +18,10 @@ R = TypeVar("R", covariant=True)
 
 Arg = bytes | str | int
 
+FULL: Final = "full"
+
 __all__ = [
+    "FULL",
     "Command",
     "CycleReply",
     "DeadEntry",
@@ -27,8 +30,10 @@ __all__ = [
     "PurgeReply",
     "ReapReply",
     "RedriveReply",
+    "SessionKeys",
     "StatsReply",
     "Verdict",
+    "Way",
 ]
 
 
@@ -37,7 +42,7 @@ class Command(Generic[R]):
     """One call of a script.
 
     ``full_at`` is the position of the argument that lets the script pass when Redis is out of
-    memory; without one, such a refusal is the answer (``QueueFull``).
+    memory, where it is ``FULL``; without one, such a refusal is the answer (``QueueFull``).
     """
 
     script: Script
@@ -85,9 +90,34 @@ class PublishReply(NamedTuple):
     lost: int
 
 
+_ALL_NEW = PublishReply("new", "", 0)
+
+
 def _publish_reply(reply: object) -> PublishReply:
+    if isinstance(reply, int):
+        return _ALL_NEW
     status, answer, lost = _items(reply)
     return PublishReply(_text(status), _text(answer), _integer(lost))
+
+
+def enqueue(
+    keys: QueueKeys,
+    lane_key: bytes,
+    n: int,
+    *,
+    priority: int,
+    window_ms: int,
+    touch: bool,
+    envelopes: Sequence[bytes],
+    dedup_keys: Sequence[bytes],
+) -> Command[PublishReply]:
+    """``priority`` is the place of the ready list: 0 high, 1 normal, 2 low."""
+    return Command(
+        scripts.ENQUEUE,
+        (lane_key, keys.stats, keys.ready[priority], keys.bell, keys.meta, *dedup_keys),
+        [n, window_ms, 1 if touch else 0, *envelopes],
+        _publish_reply,
+    )
 
 
 def publish(
@@ -136,7 +166,10 @@ class Verdict(NamedTuple):
 
 
 class CycleReply(NamedTuple):
-    """``wait`` in seconds, ``None`` where nothing is known to come; else as in ``cycle.lua``."""
+    """``wait`` in seconds, ``None`` where nothing is known to come; else as in ``cycle.lua``.
+
+    A reply by the short way has the status ``short`` and nothing but envelopes.
+    """
 
     status: str
     wait: float | None
@@ -148,8 +181,16 @@ class CycleReply(NamedTuple):
     envelopes: list[bytes]
 
 
+Way = Literal["long", "short", "woken"]
+
+
 def _cycle_reply(reply: object) -> CycleReply:
-    status, wait, answer, lost, drain, expired, envelopes = _items(reply)
+    items = _items(reply)
+    # The first byte of an envelope is a digit, that of a status a letter.
+    if _bytes(items[0])[:1] == b"1":
+        # Unchecked on purpose: a batch of a thousand is not walked twice.
+        return CycleReply("short", None, (), False, 0, False, (), cast("list[bytes]", items))
+    status, wait, answer, lost, drain, expired, envelopes = items
     text = _bytes(answer)
     reaped = text.startswith(b"!")
     if reaped:
@@ -163,69 +204,56 @@ def _cycle_reply(reply: object) -> CycleReply:
         _integer(lost),
         drain == 1,
         tuple(_bytes(session) for session in _items(expired)),
-        # Unchecked on purpose: a batch of a thousand is not walked twice.
         cast("list[bytes]", _items(envelopes)),
     )
 
 
+class SessionKeys:
+    """What the calls of one session have in common, made once."""
+
+    __slots__ = ("closing", "keys", "options")
+
+    def __init__(
+        self, keys: QueueKeys, session: bytes, *, lease_ms: int, keep_dead: int, keep_done: int
+    ) -> None:
+        high, normal, low = keys.ready
+        self.keys: tuple[bytes, ...] = (
+            keys.lane(session),
+            keys.inflight(session),
+            keys.stats,
+            normal,
+            high,
+            low,
+            keys.suspects,
+            keys.delayed,
+            keys.meta,
+            keys.bell,
+        )
+        options = b"%b %d %d %d" % (session, lease_ms, keep_dead, keep_done)
+        self.options: bytes = b"%b 0 %b" % (options, keys.prefix)
+        self.closing: bytes = b"%b 1 %b" % (options, keys.prefix)
+
+
 def cycle(
-    keys: QueueKeys,
-    session: bytes,
+    session: SessionKeys,
     n: int,
     *,
-    lease_ms: int,
     want: int,
     held: int,
-    keep_dead: int,
-    keep_done: int,
-    closing: bool,
+    way: Way = "long",
+    closing: bool = False,
     acks: Sequence[bytes],
-    verdicts: Sequence[Verdict],
+    verdicts: Sequence[Verdict] = (),
 ) -> Command[CycleReply]:
-    high, normal, low = keys.ready
-    args: list[Arg] = [
-        n,
-        session,
-        lease_ms,
-        want,
-        held,
-        keys.prefix,
-        keep_dead,
-        keep_done,
-        0,
-        1 if closing else 0,
-        len(acks),
-        *acks,
-    ]
+    options = session.closing if closing else session.options
+    args: list[Arg] = [n, want, held, len(acks), way, options, *acks]
     for verdict in verdicts:
         # Reasons may come from anywhere, also with lone surrogates, and must not stop the call.
         args.extend(
             part.encode("utf-8", "backslashreplace") if isinstance(part, str) else part
             for part in verdict
         )
-    return Command(
-        scripts.CYCLE,
-        (
-            keys.lane(session),
-            keys.inflight(session),
-            keys.sessions,
-            keys.stats,
-            keys.meta,
-            keys.bell,
-            high,
-            normal,
-            low,
-            keys.suspects,
-            keys.delayed,
-            keys.dead,
-            keys.dead_ids,
-            keys.done,
-            keys.room,
-        ),
-        args,
-        _cycle_reply,
-        full_at=8,
-    )
+    return Command(scripts.CYCLE, session.keys, args, _cycle_reply, full_at=4)
 
 
 # --- leases
@@ -254,6 +282,7 @@ def reap(
     return Command(
         scripts.REAP,
         (
+            keys.lane(session),
             keys.inflight(session),
             keys.sessions,
             keys.stats,
@@ -263,7 +292,7 @@ def reap(
             keys.dead,
             keys.dead_ids,
         ),
-        [session, max_attempts, keys.prefix, keep_dead, 0],
+        [session, max_attempts, keys.prefix, keep_dead, ""],
         _reap_reply,
         full_at=4,
     )
@@ -273,7 +302,7 @@ def renew(keys: QueueKeys, session: bytes, *, lease_ms: int) -> Command[bool]:
     return Command(
         scripts.RENEW,
         (keys.sessions,),
-        [session, lease_ms, 0, keys.prefix],
+        [session, lease_ms, "", keys.prefix],
         lambda reply: reply == 1,
         full_at=2,
     )

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from . import wire
-from .commands import CycleReply, Verdict
+from .commands import CycleReply, Verdict, Way
 from .hands import Hands, drained
 from .message import Message, Owner
 from .prefetch import MAX_BATCH, Prefetch
@@ -107,6 +107,8 @@ class ConsumerCore(Hands, Generic[T]):
         self.renewed_at: float = 0.0
         self._answered = 0
         self._sent_at = 0.0
+        # Until then the short way will do: the lease is fresh, and no other's has run out.
+        self._long_at = 0.0
         self._buffer: deque[bytes] = deque()
         # Most messages of a queue have the same kind of head: what follows from it is kept.
         # In one piece, as several threads take messages.
@@ -202,7 +204,7 @@ class ConsumerCore(Hands, Generic[T]):
         seconds = self._wait_seconds(now, left)
         if self._held():
             return Wait(seconds, None)
-        return Wait(seconds, self._begin(now, self._want()))
+        return Wait(seconds, self._begin(now, self._want(), woken=True))
 
     def _reached_limit(self) -> bool:
         limit = self.plan.max_messages
@@ -271,21 +273,27 @@ class ConsumerCore(Hands, Generic[T]):
             return None
         return self._begin(now, 0, closing=closing)
 
-    def _begin(self, now: float, want: int, *, closing: bool = False) -> Cycle:
+    def _begin(self, now: float, want: int, *, closing: bool = False, woken: bool = False) -> Cycle:
         if self.session is None:
             self.session = self._token()
             self._answered = 0
+            self._long_at = now
         # Counted before the verdicts are taken out: this is what Redis holds for the session.
         held = self._held()
         acks = tuple(drained(self._acks))
+        verdicts = tuple(drained(self._verdicts))
+        way: Way = "long"
+        if want and not verdicts and not closing and now < self._long_at:
+            way = "woken" if woken else "short"
         request = Cycle(
             n=self._answered + 1,
             session=self.session,
             want=want,
             held=held,
             acks=acks,
-            verdicts=tuple(drained(self._verdicts)),
+            verdicts=verdicts,
             closing=closing,
+            way=way,
         )
         self._open = request
         self._sent_at = now
@@ -299,6 +307,10 @@ class ConsumerCore(Hands, Generic[T]):
             return
         self._open = None
         self._answered = request.n
+        if reply.status == "short":
+            self._report.settled(request, (), now - self._sent_at)
+            self._received(reply.envelopes, now)
+            return
         if reply.status == "old":
             # Only a lane that somebody else moved on can answer so: start afresh.
             self._abandon_session()
@@ -316,11 +328,8 @@ class ConsumerCore(Hands, Generic[T]):
         else:
             fresh = self._resynchronize(reply)
         if fresh:
-            self._buffer.extend(fresh)
-            self._batch_at = now
-            self._idle_since = None
-            self._report.claimed(fresh, now - self._sent_at)
-            if len(fresh) == 1 and fresh[0][15] == 0x73:
+            self._received(fresh, now)
+            if len(fresh) == 1 and fresh[0][15] == _SUSPECT:
                 self._suspect = fresh[0][_FIELD]
         elif request.want and reply.status == "new" and reply.wait != 0:
             self._empty = True
@@ -332,8 +341,17 @@ class ConsumerCore(Hands, Generic[T]):
             # Verdicts may go over another connection, which says nothing about an outage of the
             # one that sessions are watched on.
             self._note_expired(reply.expired, now)
+            # The short way sees no sessions: they are watched once a grace, all the time where one
+            # has run out.
+            self._long_at = now if self._expired else now + self.plan.grace
         if request.closing:
             self.session = None
+
+    def _received(self, fresh: list[bytes], now: float) -> None:
+        self._buffer.extend(fresh)
+        self._batch_at = now
+        self._idle_since = None
+        self._report.claimed(fresh, now - self._sent_at)
 
     def _resynchronize(self, reply: CycleReply) -> list[bytes]:
         """After a repeated or a lost call, Redis's view of what this session holds counts."""

@@ -35,6 +35,7 @@ class QueueKeys:
         "bell",
         "dead",
         "dead_ids",
+        "dedup",
         "delayed",
         "done",
         "meta",
@@ -60,6 +61,7 @@ class QueueKeys:
         self.sessions: bytes = self._key(b"sessions")
         self.dead: bytes = self._key(b"dead")
         self.dead_ids: bytes = self._key(b"dead:ids")
+        self.dedup: bytes = self._key(b"dedup:")
         self.done: bytes = self._key(b"done")
         self.bell: bytes = self._key(b"bell")
         self.room: bytes = self._key(b"room")

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from time import monotonic
 from typing import Final, Generic, Literal, TypeVar
 
 from . import commands, wire
@@ -30,6 +31,9 @@ Overflow = Literal["raise", "block", "drop_oldest"]
 logger: Final = logging.getLogger("typed_rmq")
 
 MAX_BATCH: Final = 1_000
+TOUCH_EVERY: Final = 600.0
+"""Seconds; a lane that is not used any more is remembered for an hour from its last touch."""
+
 MAX_DELAY_MS: Final = 10 * 365 * 24 * 3600 * 1000
 
 __all__ = ["Batch", "Lane", "Overflow", "Producer", "PublishOptions"]
@@ -42,6 +46,7 @@ class Lane:
     token: bytes = field(default_factory=wire.random_token)
     number: int = 0
     made: int = 0
+    touched_at: float = 0.0
 
     def next_number(self) -> int:
         self.number += 1
@@ -50,6 +55,14 @@ class Lane:
     def next_id(self) -> bytes:
         self.made += 1
         return b"%b%08x" % (self.token, self.made)
+
+    def touches(self) -> bool:
+        """Whether it is time that its key in Redis is given another hour."""
+        now = monotonic()
+        if now - self.touched_at < TOUCH_EVERY and self.touched_at:
+            return False
+        self.touched_at = now
+        return True
 
     @property
     def worn(self) -> bool:
@@ -67,6 +80,7 @@ class PublishOptions:
     start_keyed: bytes
     headers: bytes
     dedup_key: str | None
+    priority: int
 
 
 @dataclass(slots=True)
@@ -75,6 +89,7 @@ class Batch:
 
     ids: list[bytes]
     envelopes: list[bytes]
+    dedup_keys: list[bytes]
 
 
 class Producer(Generic[T]):
@@ -165,6 +180,7 @@ class Producer(Generic[T]):
             start_keyed=wire.build_start(priority, keyed, packed),
             headers=packed,
             dedup_key=dedup_key,
+            priority=PRIORITIES.index(priority),
         )
 
     def pack(
@@ -173,10 +189,12 @@ class Producer(Generic[T]):
         """Envelopes of these payloads. ``first`` is the index of the first one, for errors."""
         ids: list[bytes] = []
         envelopes: list[bytes] = []
+        dedup_keys: list[bytes] = []
+        key_prefix = self.keys.dedup
         prepare, seal, hasher = self._codec.prepare, self._codec.seal, self._hasher
         plain, keyed = options.start, options.start_keyed
         headers, explicit = options.headers, options.dedup_key
-        digests, start = b"", plain
+        digests, start, dedup_key = b"", plain, b""
         for payload in payloads:
             try:
                 validated, data = prepare(payload)
@@ -185,6 +203,7 @@ class Producer(Generic[T]):
                         key, content = hasher.digest(validated, data)
                     else:
                         key, content = hasher.explicit(explicit, validated, data)
+                    dedup_key = key_prefix + key
                     digests = key + content
                     # An explicit key comes with the content's digest, to tell conflicts.
                     start = keyed if content else plain
@@ -196,10 +215,23 @@ class Producer(Generic[T]):
                 raise
             ids.append(message_id)
             envelopes.append(wire.build(start, message_id, digests, headers, stored))
-        return Batch(ids, envelopes)
+            if hasher is not None:
+                dedup_keys.append(dedup_key)
+        return Batch(ids, envelopes, dedup_keys)
 
     def command(self, lane: Lane, batch: Batch, options: PublishOptions) -> Command[PublishReply]:
         """The call that stores a batch. It uses up one number of the lane."""
+        if not (self.max_length or options.delay_ms or options.due_ms):
+            return commands.enqueue(
+                self.keys,
+                self.keys.lane(lane.token),
+                lane.next_number(),
+                priority=options.priority,
+                window_ms=self.window_ms,
+                touch=lane.touches(),
+                envelopes=batch.envelopes,
+                dedup_keys=batch.dedup_keys,
+            )
         return commands.publish(
             self.keys,
             self.keys.lane(lane.token),

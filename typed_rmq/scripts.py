@@ -20,6 +20,7 @@ __all__ = [
     "CYCLE",
     "DEAD_PURGE",
     "DEAD_READ",
+    "ENQUEUE",
     "FIND",
     "PEEK",
     "PROMOTE",
@@ -57,6 +58,7 @@ def _load(name: str) -> Script:
     return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
 
+ENQUEUE: Final = _load("enqueue")
 PUBLISH: Final = _load("publish")
 CYCLE: Final = _load("cycle")
 REAP: Final = _load("reap")

@@ -106,6 +106,7 @@ class Session(Report, ABC, Generic[T]):
         # Told apart once: most queues have no observers, and then nothing is put together.
         self._observed = bool(context.observers)
         self._drain_waits = False
+        self._session_keys: tuple[bytes, commands.SessionKeys | None] = (b"", None)
 
     # --- what the shells add
 
@@ -245,15 +246,22 @@ class Session(Report, ABC, Generic[T]):
     # --- commands
 
     def cycle_command(self, request: Cycle) -> Command[CycleReply]:
+        name, keys = self._session_keys
+        if keys is None or request.session != name:
+            keys = commands.SessionKeys(
+                self._keys,
+                request.session,
+                lease_ms=round(self.core.plan.lease_in_redis * 1000),
+                keep_dead=self._context.keep_dead,
+                keep_done=self._context.keep_done,
+            )
+            self._session_keys = request.session, keys
         return commands.cycle(
-            self._keys,
-            request.session,
+            keys,
             request.n,
-            lease_ms=round(self.core.plan.lease_in_redis * 1000),
             want=request.want,
             held=request.held,
-            keep_dead=self._context.keep_dead,
-            keep_done=self._context.keep_done,
+            way=request.way,
             closing=request.closing,
             acks=request.acks,
             verdicts=request.verdicts,

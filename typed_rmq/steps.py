@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .commands import Verdict
+from .commands import Verdict, Way
 
 __all__ = ["Cycle", "Drain", "Plan", "Reap", "Step", "Stop", "Wait"]
 
@@ -45,6 +45,7 @@ class Cycle:
     acks: tuple[bytes, ...]
     verdicts: tuple[Verdict, ...]
     closing: bool = False
+    way: Way = "long"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,16 @@ import redis
 
 from typed_rmq import commands, wire
 from typed_rmq.commands import (
+    FULL,
     Command,
     CycleReply,
     PublishReply,
     PurgeReply,
     ReapReply,
     RedriveReply,
+    SessionKeys,
     Verdict,
+    Way,
 )
 from typed_rmq.keys import QueueKeys
 from typed_rmq.results import Priority
@@ -57,11 +60,15 @@ class Kit:
     client: redis.Redis
     name: str
     mutant: Mutant | None = None
+    general: bool = False
+    """Always ``publish.lua`` and the long way of ``cycle.lua``, also where others would do."""
     numbers: dict[bytes, int] = field(default_factory=dict)
     made: int = 0
 
     def __post_init__(self) -> None:
         self.keys = QueueKeys(self.name)
+        if self.mutant is not None and self.mutant.script == "publish":
+            self.general = True
 
     # --- calls
 
@@ -72,7 +79,7 @@ class Kit:
         args = list(command.args)
         if full:
             assert command.full_at is not None
-            args[command.full_at] = 1
+            args[command.full_at] = FULL
         call: Any = self.client.eval
         return command.parse(call(source, len(command.keys), *command.keys, *args))
 
@@ -117,7 +124,24 @@ class Kit:
         due: int = 0,
         max_length: int = 0,
         overflow: str = "raise",
+        touch: bool = False,
     ) -> PublishReply:
+        keyed = [self.keys.dedup + e[42:64] for e in envelopes if e[2:3] != b"-"]
+        # In one batch of a producer all have a key, or none has.
+        alike = len(keyed) in (0, len(envelopes))
+        if alike and not (self.general or max_length or delay or due):
+            return self.run(
+                commands.enqueue(
+                    self.keys,
+                    self.keys.lane(lane),
+                    self.number(lane, n),
+                    priority=b"hnl".index(envelopes[0][:1]),
+                    window_ms=window,
+                    touch=touch,
+                    envelopes=envelopes,
+                    dedup_keys=keyed,
+                )
+            )
         return self.run(
             commands.publish(
                 self.keys,
@@ -154,18 +178,21 @@ class Kit:
         keep_dead: int = 10_000,
         keep_done: int = 0,
         lease: int = LEASE,
+        way: Way | None = None,
     ) -> Command[CycleReply]:
+        if way is None:
+            usual = not (self.general or verdicts or closing or keep_done) and want
+            way = "woken" if usual else "long"
         if held is None:
             held = int(self.client.hlen(self.keys.inflight(session)))
         return commands.cycle(
-            self.keys,
-            session,
+            SessionKeys(
+                self.keys, session, lease_ms=lease, keep_dead=keep_dead, keep_done=keep_done
+            ),
             self.number(session, n),
-            lease_ms=lease,
             want=want,
             held=held,
-            keep_dead=keep_dead,
-            keep_done=keep_done,
+            way=way,
             closing=closing,
             acks=list(acks),
             verdicts=verdicts,

@@ -22,7 +22,7 @@ from .kit import (
 
 # --- 1: operation numbers
 
-AGAIN = "  if n == number then return 'again', 0, string.sub(last, space + 1) end\n"
+AGAIN = "  if n == number then return 'again', 0, space and string.sub(last, space + 1) or '' end\n"
 OLD = "  if n < number then return 'old', 0, '' end\n"
 
 
@@ -569,3 +569,110 @@ def a_message_out_of_numbers_becomes_a_dead_letter(kit: Kit) -> None:
     [held] = kit.claim()
     kit.cycle(verdicts=[retry(held)])
     assert [e for e, _ in kit.dead()] == [held]
+
+
+# --- the short way of cycle: open only where none of the rules above has anything to say
+
+
+@rule(
+    "2",
+    (
+        "reap",
+        "if number and not string.find(number, ' ', 1, true) then",
+        "if false then",
+    ),
+)
+def a_reaped_session_finds_the_short_way_closed(kit: Kit) -> None:
+    kit.cycle(n=1)
+    kit.crash(b"a")
+    kit.publish(b"x")
+    reply = kit.cycle(n=2, want=1, way="short", held=0)
+    assert (reply.status, reply.reaped, reply.envelopes) == ("new", True, [])
+    assert kit.ready() == [b"x"]
+
+
+@rule(
+    "6",
+    (
+        "cycle",
+        "redis.call('EXISTS', high, low, suspects, delayed, meta)",
+        "redis.call('EXISTS', high, low, delayed, meta)",
+    ),
+)
+def a_suspect_closes_the_short_way(kit: Kit) -> None:
+    kit.cycle(n=1)
+    two_suspects(kit)
+    assert [payload(e) for e in kit.cycle(want=5, way="short").envelopes] == [b"1"]
+
+
+@rule(
+    "1",
+    ("cycle", "local items = entered == n and", "local items ="),
+    ("cycle", "else redis.call('DECR', lane) end", "end"),
+)
+def the_short_way_is_for_the_next_number_only(kit: Kit) -> None:
+    kit.publish(b"1", b"2", b"3", b"4", b"5")
+    kit.cycle(n=1, want=1)
+    first = kit.cycle(n=2, want=1, way="short")
+    assert first.status == "short"
+    again = kit.cycle(n=2, want=1, way="short", held=1)
+    assert (again.status, len(again.envelopes)) == ("again", 2)
+    again = kit.cycle(n=2, want=1, way="short", held=2)
+    assert (again.status, len(again.envelopes)) == ("again", 2)
+    assert kit.cycle(n=1, want=1, way="short", held=2).status == "old"
+    lost = kit.cycle(n=5, want=1, way="short", held=2)
+    assert (lost.status, lost.lost) == ("lost", 2)
+    assert kit.ready() == [b"3", b"4", b"5"]
+
+
+@rule(
+    "7",
+    ("cycle", "and redis.call('HLEN', inflight) == held and acks <= held", "and acks <= held"),
+)
+def an_ack_that_may_be_stale_goes_the_long_way(kit: Kit) -> None:
+    kit.publish(b"1", b"2")
+    [one] = kit.cycle(n=1, want=1).envelopes
+    kit.client.delete(kit.keys.inflight(b"a"))
+    reply = kit.cycle(want=1, way="short", acks=fields([one]), held=1)
+    assert (len(reply.stale), kit.counter("completed")) == (1, 0)
+
+
+@rule(
+    "5",
+    ("cycle", "good = good and not present[i] end\n      end", "good = good end\n      end"),
+)
+def the_short_way_overwrites_nothing_that_is_held(kit: Kit) -> None:
+    kit.publish(b"x")
+    [held] = kit.cycle(n=1, want=1).envelopes
+    kit.client.rpush(kit.keys.ready[1], held)
+    assert kit.cycle(want=1, way="short").envelopes == []
+    assert [e for e, _ in kit.dead()] == [held]
+    assert kit.held() == {b"x"}
+
+
+@rule("5", ("cycle", "      for i = #items, 1, -1 do redis", "      for i = 1, #items do redis"))
+def what_the_short_way_cannot_take_stays_in_its_order(kit: Kit) -> None:
+    kit.cycle(n=1)
+    kit.pause()
+    kit.pause(False)
+    kit.publish(b"1")
+    kit.client.rpush(kit.keys.ready[1], b"foreign")
+    kit.publish(b"2", b"3")
+    taken = kit.cycle(want=9, way="short").envelopes
+    assert [payload(e) for e in taken] == [b"1", b"2", b"3"]
+    assert [e for e, _ in kit.dead()] == [b"foreign"]
+
+
+@rule(
+    "9",
+    ("cycle", "if way == 'woken' and #items", "if false and #items"),
+)
+def who_was_woken_passes_the_ring_on(kit: Kit) -> None:
+    kit.cycle(n=1)
+    kit.publish(b"1", b"2", b"3")
+    kit.silence()
+    assert kit.cycle(want=2, way="woken").status == "short"
+    assert kit.rung()
+    kit.silence()
+    kit.cycle(want=2, way="woken", held=2)
+    assert not kit.rung()

@@ -30,15 +30,22 @@ COMMANDS: list[Command[object]] = [
         overflow="raise",
         envelopes=[b"one", b"two"],
     ),
-    commands.cycle(
+    commands.enqueue(
         KEYS,
-        b"sess",
+        LANE,
         1,
-        lease_ms=2,
+        priority=0,
+        window_ms=2,
+        touch=True,
+        envelopes=[b"one", b"two"],
+        dedup_keys=[KEYS.dedup + b"a", KEYS.dedup + b"b"],
+    ),
+    commands.cycle(
+        commands.SessionKeys(KEYS, b"sess", lease_ms=2, keep_dead=5, keep_done=6),
+        1,
         want=3,
         held=4,
-        keep_dead=5,
-        keep_done=6,
+        way="short",
         closing=True,
         acks=[b"ack"],
         verdicts=[Verdict(b"d", b"field", "a", "b", "c")],
@@ -83,18 +90,14 @@ VALUES: dict[str, dict[str, object]] = {
         "overflow": "raise",
         "envelope...": [b"one", b"two"],
     },
+    "enqueue": {"n": 1, "window": 2, "touch": 1, "envelope...": [b"one", b"two"]},
     "cycle": {
         "n": 1,
-        "session": b"sess",
-        "lease": 2,
         "want": 3,
         "held": 4,
-        "prefix": KEYS.prefix,
-        "keep_dead": 5,
-        "keep_done": 6,
-        "full": 0,
-        "closing": 1,
         "acks": 1,
+        "way": "short",
+        "options": b"sess 2 5 6 1 " + KEYS.prefix,
         "field...": [b"ack"],
         "{ kind field a b c }...": [b"d", b"field", b"a", b"b", b"c"],
     },
@@ -103,9 +106,9 @@ VALUES: dict[str, dict[str, object]] = {
         "max_attempts": 1,
         "prefix": KEYS.prefix,
         "keep_dead": 2,
-        "full": 0,
+        "full": "",
     },
-    "renew": {"session": b"sess", "lease": 1, "full": 0, "prefix": KEYS.prefix},
+    "renew": {"session": b"sess", "lease": 1, "full": "", "prefix": KEYS.prefix},
     "control": {"n": 1, "paused": 1},
     "purge": {"n": 1, "prefix": KEYS.prefix, "limit": 1000},
     "redrive": {
@@ -159,8 +162,12 @@ def test_the_header_starts_with_name_and_purpose(name: str) -> None:
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_keys_are_sent_as_the_header_says(name: str) -> None:
-    sent = [KEY_NAMES[key] for key in BY_NAME[name].keys]
-    assert sent == listed(name, "KEYS")
+    sent = [KEY_NAMES.get(key, "dedup") for key in BY_NAME[name].keys]
+    if name == "enqueue":
+        assert sent == ["lane", "stats", "high", "bell", "meta", "dedup", "dedup"]
+        assert listed(name, "KEYS") == ["lane", "stats", "ready", "bell", "meta", "dedup..."]
+    else:
+        assert sent == listed(name, "KEYS")
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -178,7 +185,8 @@ def test_arguments_are_sent_as_the_header_says(name: str) -> None:
 @pytest.mark.parametrize("name", BY_NAME)
 def test_the_flag_for_a_full_redis_is_where_python_sets_it(name: str) -> None:
     names = listed(name, "ARGV")
-    assert BY_NAME[name].full_at == (names.index("full") if "full" in names else None)
+    flag = "way" if name == "cycle" else "full"
+    assert BY_NAME[name].full_at == (names.index(flag) if flag in names else None)
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -16,7 +16,7 @@ import redis
 from tests.servers import RunningServer, available, free_port, start
 
 from .kit import Kit, Mutant
-from .test_wrong_types import MAKERS
+from .test_wrong_types import MAKERS, keys_of
 
 
 def cluster_port() -> int:
@@ -58,7 +58,7 @@ def node() -> Iterator[RunningServer]:
 def run_while_migrating(kit: Kit, node: RunningServer, name: str) -> str:
     """``done`` or ``refused``; an AssertionError where it was done by halves."""
     command = MAKERS[name](kit)
-    for key in command.keys:
+    for key in keys_of(kit, command):
         if not kit.client.exists(key):
             fill(kit, key)
     slot = kit.client.execute_command("CLUSTER", "KEYSLOT", kit.keys.prefix)
@@ -86,6 +86,8 @@ def fill(kit: Kit, key: bytes) -> None:
         kit.client.xadd(key, {"e": "x", "r": "x"})
     elif b":lane:" in key:
         kit.client.set(key, "0 ")
+    elif b":dedup:" in key:
+        kit.client.set(key, "another message's id 24.", px=60_000)
     else:
         kit.client.rpush(key, "1")
 

@@ -15,9 +15,9 @@ from typed_rmq.commands import Command
 
 from .kit import Kit, Mutant, ack, bury, fields, message_id, payload, release, retry
 
-FLAG = "if ARGV[9] == '1' then redis.call('DEL', prefix .. 'none') end\nif #letters > 0 then"
+FLAG = "if full then redis.call('DEL', prefix .. 'none') end\nif #letters > 0 then"
 OOM = "OOM|used memory"
-REAP_FLAG = "if ARGV[5] == '1' then redis.call('DEL', prefix .. 'none') end\n"
+REAP_FLAG = "if ARGV[5] == 'full' then redis.call('DEL', prefix .. 'none') end\n"
 
 
 @contextlib.contextmanager

@@ -20,9 +20,12 @@ assert rules_lanes, rules_queue
 MUTANTS = [(case, mutant) for case in CASES for mutant in case.mutants]
 
 
+@pytest.mark.parametrize("general", [False, True], ids=["short", "long"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_rule(case: Case, server: RunningServer, client: redis.Redis, queue_name: str) -> None:
-    case.scenario(Kit(client, queue_name))
+def test_rule(
+    case: Case, general: bool, server: RunningServer, client: redis.Redis, queue_name: str
+) -> None:
+    case.scenario(Kit(client, queue_name, general=general))
 
 
 @pytest.mark.servers("valkey")

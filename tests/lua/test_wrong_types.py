@@ -9,9 +9,9 @@ import redis
 
 from tests.servers import RunningServer
 from typed_rmq import commands
-from typed_rmq.commands import Command
+from typed_rmq.commands import Command, Way
 
-from .kit import Kit, Mutant, ack, bury, release, retry
+from .kit import Kit, Mutant, ack, bury, fields, release, retry
 
 Make = Callable[[Kit], Command[object]]
 
@@ -103,6 +103,34 @@ def publish(
     )
 
 
+def short_cycle(kit: Kit, way: Way) -> Command[object]:
+    """By the short way: acks and a claim, beside one more message in hand."""
+    kit.publish(*[b"%d" % i for i in range(9)], key=None)
+    held = kit.claim(want=3)
+    kit.silence()
+    return kit.cycle_command(want=4, acks=fields(held[:2]), way=way)
+
+
+def enqueue(
+    kit: Kit, *, key: str | None = "new", content: str | None = None, twice: bool = False
+) -> Command[object]:
+    kit.publish(b"before")
+    kit.silence()
+    kit.client.hset(kit.keys.meta, "other", "1")
+    envelopes = [kit.envelope(b"1", key=key, content=content)]
+    envelopes += [kit.envelope(b"2", key=key if twice else key and "other", content=content)]
+    return commands.enqueue(
+        kit.keys,
+        kit.keys.lane(b"producer"),
+        kit.number(b"producer", None),
+        priority=1,
+        window_ms=1000,
+        touch=False,
+        envelopes=envelopes,
+        dedup_keys=[] if key is None else [kit.keys.dedup + e[42:64] for e in envelopes],
+    )
+
+
 def purge(kit: Kit) -> Command[object]:
     rich(kit)
     kit.client.hset(kit.keys.meta, "blocked", "99999999999999")
@@ -134,6 +162,12 @@ MAKERS: dict[str, Make] = {
     "cycle": full_cycle,
     "cycle with suspects": suspect_cycle,
     "cycle again": repeated_cycle,
+    "cycle short": lambda kit: short_cycle(kit, "short"),
+    "cycle woken": lambda kit: short_cycle(kit, "woken"),
+    "enqueue": enqueue,
+    "enqueue explicit": lambda kit: enqueue(kit, content="c"),
+    "enqueue twice": lambda kit: enqueue(kit, twice=True),
+    "enqueue without a key": lambda kit: enqueue(kit, key=None),
     "reap": reap,
     "reap of one": reap_of_one,
     "publish": publish,
@@ -160,6 +194,15 @@ MAKERS: dict[str, Make] = {
 }
 
 
+def keys_of(kit: Kit, command: Command[object]) -> list[bytes]:
+    """The keys that a call may touch: also those that only the long way of cycle computes."""
+    keys = list(command.keys)
+    if command.script.name == "cycle":
+        more = kit.keys
+        keys += [more.sessions, more.dead, more.dead_ids, more.done, more.room]
+    return keys
+
+
 def reset(kit: Kit) -> None:
     kit.client.delete(kit.keys.prefix + b"none", *kit.client.keys(kit.keys.prefix + b"*"))
     kit.numbers.clear()
@@ -173,15 +216,16 @@ def nothing_half_done(kit: Kit, name: str, spoil: Callable[[Kit, bytes], None]) 
     while (position := position + 1) < count:
         reset(kit)
         command = MAKERS[name](kit)
-        count = len(command.keys)
-        spoil(kit, command.keys[position])
+        key = keys_of(kit, command)[position]
+        count = len(keys_of(kit, command))
+        spoil(kit, key)
         before = kit.dump()
         try:
             kit.run(command)
         except redis.ResponseError as error:
             assert "WRONGTYPE" in str(error) or "TRMQ_CORRUPT" in str(error), error
-            assert kit.dump() == before, f"{command.keys[position]!r}: half done"
-            noticed.add(command.keys[position])
+            assert kit.dump() == before, f"{key!r}: half done"
+            noticed.add(key)
     return noticed
 
 
@@ -199,8 +243,8 @@ def test_f8_a_key_of_the_wrong_type_changes_nothing(
     noticed = nothing_half_done(kit, name, spoil)
     assert noticed, "the scenario touches none of its keys"
     reset(kit)
-    if name in ("cycle", "purge", "redrive", "promote", "publish blocking"):
-        assert noticed == set(MAKERS[name](kit).keys)
+    if name in ("cycle", "purge", "redrive", "promote", "publish blocking", "enqueue"):
+        assert noticed == set(keys_of(kit, MAKERS[name](kit)))
 
 
 @pytest.mark.servers("valkey")
@@ -210,6 +254,30 @@ def test_f8_a_key_of_the_wrong_type_changes_nothing(
         ("redrive", Mutant("redrive", "redis.call('HLEN', dead_ids) -- a key", "-- a key")),
         ("reap", Mutant("reap", "redis.call('LLEN', suspects)\n", "")),
         ("cycle", Mutant("cycle", "redis.call('HLEN', ids)", "")),
+        ("cycle short", Mutant("cycle", "and redis.call('HLEN', inflight) == held", "")),
+        ("cycle woken", Mutant("cycle", "and (way == 'short' or redis.call('LLEN', bell))", "")),
+        (
+            "cycle short",
+            Mutant(
+                "cycle",
+                "    if popped then\n      for i = #items",
+                "    if false then\n      for i = #items",
+            ),
+        ),
+        ("enqueue", Mutant("enqueue", "local ring = call('LLEN', bell) == 0 and", "local ring =")),
+        ("enqueue", Mutant("enqueue", "    call('LTRIM', ready, 0, -#new - 1)", "")),
+        (
+            "enqueue",
+            Mutant(
+                "enqueue",
+                "  if before == nil then\n    call('DECR', lane)",
+                "  if before == nil then",
+            ),
+        ),
+        (
+            "enqueue",
+            Mutant("enqueue", "  for i = 1, #new_keys do call('DEL', new_keys[i]) end\n", ""),
+        ),
         ("purge", Mutant("purge", "and redis.call('LLEN', room) == 0", "and true")),
         ("publish", Mutant("publish", "redis.call('LLEN', target) -- a key", "-- a key")),
         (
@@ -236,7 +304,7 @@ def test_counters_that_are_no_numbers_change_nothing(
             names = "published completed failed retried released stale dead_lettered dropped"
             kit.client.hset(key, mapping=dict.fromkeys(names.split(), "many"))
 
-    for name in ("cycle", "reap of one", "publish"):
+    for name in ("cycle", "reap of one", "publish", "enqueue", "enqueue twice", "cycle short"):
         assert nothing_half_done(kit, name, spoil_counters) == {kit.keys.stats}
 
 
@@ -249,5 +317,14 @@ def test_a_lane_that_is_no_lane_changes_nothing(
         if b":lane:" in key:
             kit.client.set(key, "not a number")
 
-    for name in ("cycle", "publish", "purge", "redrive", "promote", "control"):
+    for name in (
+        "cycle",
+        "cycle short",
+        "enqueue",
+        "publish",
+        "purge",
+        "redrive",
+        "promote",
+        "control",
+    ):
         assert len(nothing_half_done(kit, name, spoil_lane)) == 1

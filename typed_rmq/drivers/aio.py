@@ -13,7 +13,7 @@ import redis.asyncio
 from redis import exceptions
 from redis.asyncio import connection as aio_connection
 
-from ..commands import Command
+from ..commands import FULL, Command
 from .failures import RETRIABLE, Attempts, Resend, loosened
 from .packing import pack_command, pack_wait
 from .sync import CALL_TIMEOUT, WAIT_MARGIN, Interrupted
@@ -312,7 +312,7 @@ class AsyncDriver:
                     can_fill=command.full_at is not None and not filled,
                 )
                 if resend.full and command.full_at is not None:
-                    command.args[command.full_at] = 1
+                    command.args[command.full_at] = FULL
                     filled = True
                 source = source or resend.source
                 if resend.delay:

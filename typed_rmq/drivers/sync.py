@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 import redis
 from redis import exceptions
 
-from ..commands import Command
+from ..commands import FULL, Command
 from .failures import RETRIABLE, Attempts, Resend, loosened
 from .packing import pack_command, pack_wait
 
@@ -334,7 +334,7 @@ class SyncDriver:
                     can_fill=command.full_at is not None and not filled,
                 )
                 if resend.full and command.full_at is not None:
-                    command.args[command.full_at] = 1
+                    command.args[command.full_at] = FULL
                     filled = True
                 source = source or resend.source
                 if resend.delay and sleep(resend.delay) is True:

@@ -1,7 +1,7 @@
 -- reap: give back what a session held whose lease has run out.
 -- include: lane counters head dedup bury
 --
--- KEYS  inflight sessions stats meta bell suspects dead dead_ids
+-- KEYS  lane inflight sessions stats meta bell suspects dead dead_ids
 -- ARGV  session max_attempts prefix keep_dead full
 -- Reply { state, returned, buried }
 --       state     reaped, part (call again), renewed, or gone
@@ -11,10 +11,11 @@
 -- A message that was held alone is the only one that can have brought the session down: the crash
 -- counts as an attempt. Of several nobody knows which it was: they come back uncounted. Both come
 -- back as suspects, and a suspect is delivered alone, so that no message drags its neighbours
--- down. A late duplicate finds no session and does nothing, so the call needs no lane. The entry
--- in sessions goes last: until then the owner's verdicts count.
-local inflight, sessions, stats, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local bell, suspects, dead, dead_ids = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+-- down. A late duplicate finds no session and does nothing, so the call needs no lane of its own. The
+-- lane is the session's: it gets a space behind its number, which closes the short way of cycle. The
+-- entry in sessions goes last: until then the owner's verdicts count.
+local lane, inflight, sessions, stats, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local bell, suspects, dead, dead_ids = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local session, max_attempts = ARGV[1], tonumber(ARGV[2])
 local prefix, keep_dead = ARGV[3], tonumber(ARGV[4])
 
@@ -23,6 +24,7 @@ local deadline = redis.call('ZSCORE', sessions, session)
 if not deadline then return { 'gone', {}, {} } end
 if tonumber(deadline) > now then return { 'renewed', {}, {} } end
 
+local number = redis.call('GET', lane)
 local size = redis.call('HLEN', inflight)
 local pairs_
 if size <= 1000 then
@@ -68,7 +70,8 @@ local sums = counters_read(stats, {
   dropped = #letters > 0 and bury_excess(dead, dead_ids, #letters, keep_dead) or 0,
 })
 
-if ARGV[5] == '1' then redis.call('DEL', prefix .. 'none') end
+if ARGV[5] == 'full' then redis.call('DEL', prefix .. 'none') end
+if number and not string.find(number, ' ', 1, true) then lane_leave(lane, number .. ' ', '') end
 for _, letter in ipairs(letters) do bury(dead, dead_ids, letter) end
 for i = #back, 1, -1 do redis.call('LPUSH', suspects, back[i]) end
 if #fields > 0 then

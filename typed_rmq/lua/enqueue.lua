@@ -1,0 +1,112 @@
+-- enqueue: store new messages that are ready at once, in a queue without a bound, each once.
+--
+-- KEYS  lane stats ready bell meta dedup...
+-- ARGV  n window touch envelope...
+--       window      dedup window in ms; 0 where the keys are held until done
+--       touch       1 where the lane's key wants to live for another hour
+--       envelope    without its first 14 bytes, which are added here
+--       dedup       a key for each envelope; none at all where nothing is deduplicated
+-- Reply the number of messages ever published, where all are new; else { status, answer, lost }
+--       as of publish.lua, which stores delayed messages and those of a queue with a bound
+--
+-- This is the path of nearly all messages, so it asks little beforehand: each write tells itself
+-- whether it can be done, and what was done is undone where a later one fails. The first is one
+-- that Redis refuses when it is out of memory, so that the whole call is.
+local lane, stats, ready, bell, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local n, window = tonumber(ARGV[1]), ARGV[2]
+local FIRST, DEDUP = 4, 5
+local call, pcall, sub, byte = redis.call, redis.pcall, string.sub, string.byte
+
+local ring = call('LLEN', bell) == 0 and call('HGET', meta, 'paused') ~= '1'
+local lost, before = 0, nil
+local entered = pcall('INCR', lane)
+if entered ~= n or n == 1 or ARGV[3] == '1' then
+  -- Not just the next number of a lane that is known.
+  -- include: lane
+  if entered == 1 then
+    call('DEL', lane)
+  elseif type(entered) == 'number' then
+    call('DECR', lane)
+  elseif string.find(entered.err, 'OOM', 1, true) then
+    return entered
+  end
+  local state, missing, stored = lane_enter(lane, n)
+  if state ~= 'new' then return { state, stored, 0 } end
+  lost, before = missing, call('GET', lane)
+  lane_leave(lane, ARGV[1], '')
+end
+
+local count = #ARGV - FIRST + 1
+local new, new_keys, answer = {}, {}, nil
+local time = call('TIME')
+local stamp = '1' .. time[1] .. sub('00000' .. time[2], -6, -4)
+local broken
+
+if #KEYS == DEDUP then
+  for i = 1, count do new[i] = stamp .. ARGV[FIRST + i - 1] end
+else
+  for i = 1, count do
+    local e, key = ARGV[FIRST + i - 1], KEYS[DEDUP + i]
+    local value, mode, fresh = sub(e, 12, 35), byte(e, 3), nil
+    if mode == 87 or mode == 68 then value = value .. sub(e, 65, 86) end
+    if window == '0' then
+      fresh = call('SET', key, value, 'NX')
+    else
+      fresh = call('SET', key, value, 'NX', 'PX', window)
+    end
+    if fresh then
+      new_keys[#new_keys + 1] = key
+      new[#new + 1] = stamp .. e
+    else
+      local first = pcall('GET', key)
+      if type(first) ~= 'string' then
+        broken = first
+        break
+      end
+      local differs = #first > 24 and #value > 24 and sub(first, 25) ~= sub(value, 25)
+      answer = answer or {}
+      answer[#answer + 1] = (i - 1) .. (differs and '!' or '=') .. sub(first, 1, 24)
+    end
+  end
+end
+
+local length, total = 0, 0
+if not broken and #new > 0 then
+  length = pcall('RPUSH', ready, unpack(new))
+  if type(length) == 'table' then length, broken = 0, length end
+end
+if not broken and #new > 0 then
+  total = pcall('HINCRBY', stats, 'published', #new)
+  if type(total) == 'table' then broken = { err = 'TRMQ_CORRUPT stats' } end
+end
+if not broken and answer then
+  local sum = pcall('HINCRBY', stats, 'duplicates', #answer)
+  if type(sum) == 'table' then
+    if #new > 0 then call('HINCRBY', stats, 'published', -#new) end
+    broken = { err = 'TRMQ_CORRUPT stats' }
+  end
+end
+if broken then
+  if length > #new then
+    call('LTRIM', ready, 0, -#new - 1)
+  elseif length > 0 then
+    call('DEL', ready)
+  end
+  for i = 1, #new_keys do call('DEL', new_keys[i]) end
+  if before == nil then
+    call('DECR', lane)
+  elseif before then
+    call('SET', lane, before, 'PX', '3600000')
+  else
+    call('DEL', lane)
+  end
+  return broken
+end
+if ring and #new > 0 then call('RPUSH', bell, '1') end
+if not answer and lost == 0 then return total end
+local text = answer and table.concat(answer, ',') or ''
+if answer then
+  -- include: lane
+  lane_leave(lane, ARGV[1], text)
+end
+return { 'new', text, lost }
