@@ -15,11 +15,13 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 # Extra arguments for pytest, for example: make test ARGS="-k dedup -x"
 ARGS ?=
+# Seconds of fuzzing.
+FUZZ ?= 20
 # Tests run in this many processes, each with servers of its own. They wait more than they
 # compute: four keep two cores busy.
 JOBS ?= 4
 
-.PHONY: help demo test quick test-all lint format types contract bench docs wheel check clean
+.PHONY: help demo test quick test-all lint format types contract bench docs wheel dist audit sbom fuzz check clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,9 +78,26 @@ docs: $(DOCS_STAMP)  ## Build the documentation, warnings are errors
 wheel: $(DOCS_STAMP)  ## Build the wheel and look inside
 	$(PY) scripts/check_wheel.py
 
+dist: $(DOCS_STAMP)  ## Build the wheel and the source archive into dist/
+	rm -rf dist
+	$(PY) -m build --quiet
+
+audit: $(DOCS_STAMP)  ## Known vulnerabilities of what is installed, and risks of the workflows
+	$(PY) scripts/audit.py
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --no-progress .github
+
+sbom: $(DOCS_STAMP)  ## Write sbom.cdx.json (CycloneDX)
+	$(PY) scripts/sbom.py
+
+fuzz: $(DOCS_STAMP)  ## Fuzz the decoders for FUZZ seconds (20)
+	@if $(PY) -c "import atheris" 2>/dev/null; then $(PY) -m tests.fuzz --seconds $(FUZZ); \
+	    else echo "!! NOT FUZZED: atheris is not installed for this Python" >&2; fi
+
 check: lint types contract quick  ## What should pass before a commit
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) .venvs build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	rm -rf $(VENV) .venvs build dist site sbom.cdx.json .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 	    .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

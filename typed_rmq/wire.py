@@ -215,8 +215,8 @@ def parse(envelope: bytes) -> Head:
     letter = _LETTER_PRIORITY.get(envelope[14])
     if letter is None or head[15] not in "-s":
         raise BadEnvelope("its head has an unknown flag")
-    if payload_at > len(envelope):
-        raise BadEnvelope("it is shorter than its head says")
+    if not headers_at <= payload_at <= len(envelope):  # a length may be written as negative
+        raise BadEnvelope("its length is not what its head says")
     priority: Priority = "high" if letter == "high" else "normal" if letter == "normal" else "low"
     return Head(
         id=head[25:49],
