@@ -136,6 +136,11 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Generic[T]):
         """Tell this observer, too: publishes from now on, and loops that begin from now on."""
         self._parts.observers.add(observer)
 
+    @property
+    def payload_type(self) -> object:
+        """The type in the brackets, for tools: ``Queue[Order]("orders").payload_type is Order``."""
+        return self._payload_type
+
     def close(self) -> None:
         """Stop this object's consumers and close the connections that it made.
 

@@ -30,5 +30,6 @@ if sys.platform == "win32":
 
 from typed_rmq.embedded._binary import find_binary
 from typed_rmq.embedded._server import EmbeddedServer, start
+from typed_rmq.embedded._status import ServerStatus, status
 
-__all__ = ["EmbeddedServer", "find_binary", "start"]
+__all__ = ["EmbeddedServer", "ServerStatus", "find_binary", "start", "status"]

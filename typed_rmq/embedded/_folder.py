@@ -10,7 +10,7 @@ from pathlib import Path
 
 from typed_rmq.errors import ConfigError
 
-__all__ = ["data_folder", "make_socket_folder", "socket_path"]
+__all__ = ["data_folder", "make_socket_folder", "resolved", "socket_path"]
 
 SOCKET_LIMIT = 100
 """Bytes that a socket's path may have: macOS takes 103, Linux 107."""
@@ -23,8 +23,7 @@ def data_folder(folder: Path | str | None) -> Path:
         ConfigError: it cannot be made.
     """
     try:
-        chosen = Path(folder).expanduser() if folder is not None else _default()
-        path = chosen.resolve()
+        path = resolved(folder)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
         raise ConfigError(
@@ -32,6 +31,11 @@ def data_folder(folder: Path | str | None) -> Path:
             "choose another one with the variable TYPED_RMQ_DATA"
         ) from error
     return path
+
+
+def resolved(folder: Path | str | None) -> Path:
+    """The data folder's path, made or not."""
+    return (Path(folder).expanduser() if folder is not None else _default()).resolve()
 
 
 def _default() -> Path:
