@@ -17,7 +17,7 @@ from .output import say, write_line
 
 __all__ = ["app", "run"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="typed-rmq",
     help="Look at, fill, work, and repair the queues of typed_rmq.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part or not found, 4 Redis "

@@ -113,6 +113,10 @@ Model = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
+_opened: list[Connection] = []
+"""What the command under way has opened; closed when it ends."""
+
+
 class Target:
     """The Redis that a command works on."""
 
@@ -125,6 +129,7 @@ class Target:
             # For queues that --model and --queue import: they are made without an address.
             os.environ["REDIS_URL"] = url
             self.connection = Connection(url, retry_budget=RETRY_BUDGET)
+            _opened.append(self.connection)
 
     def names(self) -> list[str]:
         """All queues."""
@@ -225,6 +230,9 @@ def guarded(command: Callable[P, int | None]) -> Callable[P, None]:
             code = _failed(
                 f"{type(error).__name__}: {error} (TYPED_RMQ_DEBUG=1 shows where it comes from)"
             )
+        finally:
+            while _opened:
+                _opened.pop().close()
         raise typer.Exit(code or 0)
 
     return run

@@ -40,7 +40,7 @@ from .payloads import payload_bytes, payload_fields, payload_text
 
 __all__ = ["app"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="dead",
     help="Dead letters: read why messages were given up, send them round again, delete them.",
     no_args_is_help=True,

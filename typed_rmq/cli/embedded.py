@@ -23,7 +23,7 @@ from .output import json_line, say, write_line
 
 __all__ = ["app", "hold"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="embedded",
     help="The embedded server: keep it running without a program that uses it, and look at it.",
     no_args_is_help=True,
@@ -120,7 +120,7 @@ def _keeper(found: ServerStatus) -> int | None:
             except BlockingIOError:
                 written = file.read().strip()
                 return int(written) if written.isdigit() else None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     return None
 

@@ -61,7 +61,7 @@ class Follower:
         self._done = {_key(item) for item in queue.peek(MOST, "done")}
         self._dead = {_key(item) for item in queue.peek(MOST, "dead")}
         self._retries = {(item.id, item.attempt) for item in queue.peek(MOST, "delayed")}
-        self.logs = self._stats.done > 0
+        self.logs: bool = self._stats.done > 0
 
     def look(self) -> list[Happened]:
         """What happened meanwhile, in its order."""
