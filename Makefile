@@ -17,6 +17,8 @@ DOCS_STAMP := $(VENV)/.installed-docs
 ARGS ?=
 # Seconds of fuzzing.
 FUZZ ?= 20
+# What to install; `browser` is for the dashboard's tests, which one Python is enough for.
+EXTRAS ?= test,browser
 # Tests run in this many processes, each with servers of its own. They wait more than they
 # compute: four keep two cores busy.
 JOBS ?= 4
@@ -31,7 +33,7 @@ $(PY):
 	    echo "Making $(VENV) with $$python"; "$$python" -m venv $(VENV)
 
 $(STAMP): pyproject.toml | $(PY)
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $@
 
 $(DOCS_STAMP): pyproject.toml | $(STAMP)

@@ -129,5 +129,6 @@ def peeked(codec: Codec[T], state: State, item: tuple[bytes, ...], position: int
         finished_at=ended,
         duration=int(extra) / 1000 if state == "done" else None,
         reason=extra.decode("utf-8", "replace") if state == "dead" else None,
+        error=item[3].decode("utf-8", "replace") if len(item) > 3 else None,
         cursor=at if state in ("dead", "done") else str(position),
     )

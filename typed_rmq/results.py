@@ -145,6 +145,7 @@ class Peeked(Generic[T]):
         finished_at: when it ended, for one that is done or dead.
         duration: seconds from its delivery to its completion, for one that is done.
         reason: why it died, for a dead one.
+        error: the last exception of a dead one as ``Type: text``, if one was seen.
         cursor: for ``peek(after=...)``: where the page behind this message begins.
     """
 
@@ -161,4 +162,5 @@ class Peeked(Generic[T]):
     finished_at: datetime | None = None
     duration: float | None = None
     reason: str | None = None
+    error: str | None = None
     cursor: str = field(default="", repr=False, compare=False)

@@ -140,9 +140,9 @@ def test_the_actions_do_what_they_say(redis_url: str, queue_name: str, run_async
             assert (await queue.astats()).paused
             assert "Consumers go on." in await do("resume")
             assert not (await queue.astats()).paused
-            assert "1 messages are ready now." in await do("promote", ids["delayed"])
+            assert "One message is ready now." in await do("promote", ids["delayed"])
             assert "0 dead letters are ready again." in await do("redrive", "nosuchmessage")
-            assert "1 dead letters are ready again." in await do("redrive", ids["dead"])
+            assert "One dead letter is ready again." in await do("redrive", ids["dead"])
             stats = await queue.astats()
             assert (stats.ready, stats.delayed, stats.dead) == (3, 0, 0)
             assert "3 messages were deleted." in await do("purge")
@@ -165,7 +165,7 @@ def test_the_actions_do_what_they_say(redis_url: str, queue_name: str, run_async
     async def act_on_all() -> None:
         async with browse(make_queue(queue_name, redis_url)) as http:
             question = await http.get(f"/queues/{queue_name}/do/redrive")
-            assert "Redrive 3 dead letters of" in question.text
+            assert f"Redrive dead letters of {queue_name} (3)?" in question.text
             await http.post(f"/queues/{queue_name}/do/redrive", headers=ORIGIN)
             for msg in queue.consume(until_empty=True):
                 msg.reject("no")

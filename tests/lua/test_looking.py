@@ -83,8 +83,8 @@ def test_peek_shows_each_state_in_its_order(kit: Kit) -> None:
     assert 9_000 < int(peek("delayed")[0][1]) - now_ms() <= 11_000
     assert peek("in_flight") == [(b"h1", b"a"), (b"h2", b"a")]
     assert len(peek("in_flight", 1)) == 1
-    [(dead, _, reason)] = peek("dead")
-    assert (dead, reason) == (b"dead", b"no good")
+    [(dead, _, reason, error)] = peek("dead")
+    assert (dead, reason, error) == (b"dead", b"no good", b"Error: x")
     [(done, _, duration)] = peek("done")
     assert (done, duration) == (b"done", b"1234")
     assert kit.dump() == before

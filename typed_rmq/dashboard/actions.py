@@ -59,8 +59,8 @@ ACTIONS: Final = {
     ),
     "resume": Action("Resume {queue}?", "Consumers go on at once.", "Resume", _resume, ""),
     "purge": Action(
-        "Delete the {n} waiting messages of {queue}?",
-        "All ready and delayed messages are deleted for good. What consumers hold and the dead "
+        "Delete all that waits in {queue} ({n})?",
+        "All ready and delayed messages are deleted. What consumers hold and the dead "
         "letters are not touched.",
         "Delete them",
         lambda reach, _: reach.purge(),
@@ -68,25 +68,25 @@ ACTIONS: Final = {
         danger=True,
     ),
     "redrive": Action(
-        "Redrive {n} dead letters of {queue}?",
-        "They become ready again, as new, with all their attempts. One whose dedup key belongs to "
-        "another message by now stays a dead letter.",
+        "Redrive dead letters of {queue} ({n})?",
+        "What is redriven is ready again, as new, with all its attempts. A message whose dedup key "
+        "belongs to another one by now stays a dead letter.",
         "Redrive",
         lambda reach, ids: reach.redrive(*ids),
         "dead",
         one="Redrive this dead letter of {queue}?",
     ),
     "promote": Action(
-        "Retry {n} delayed messages of {queue} now?",
-        "They become ready at once, and do not wait for their time.",
+        "Retry delayed messages of {queue} now ({n})?",
+        "What is retried is ready at once, and does not wait for its time.",
         "Retry now",
         lambda reach, ids: reach.promote(*ids),
         "delayed",
         one="Retry this message of {queue} now?",
     ),
     "purge-dead": Action(
-        "Delete the {n} dead letters of {queue}?",
-        "They are deleted for good, with their payloads, reasons, and tracebacks.",
+        "Delete all dead letters of {queue} ({n})?",
+        "With them go their payloads, reasons, and tracebacks.",
         "Delete them",
         lambda reach, _: reach.bury_for_good(),
         "dead",

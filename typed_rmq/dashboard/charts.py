@@ -70,7 +70,10 @@ def charts_of(history: History, now: float, *, keeps_done: bool) -> list[Chart]:
 
     def sums(pick: Callable[[Bucket], int]) -> list[Value]:
         known = [[bucket for bucket in group if bucket.known] for group in groups]
-        return [float(sum(map(pick, group))) if group else None for group in known]
+        values = [float(sum(map(pick, group))) if group else None for group in known]
+        if any(value is not None for value in values[:-1]):
+            values[-1] = None  # it has not ended: its sum would look like a fall
+        return values
 
     def times(share: float) -> list[Value]:
         return [percentile([t for b in group for t in b.total], share) for group in groups]

@@ -30,13 +30,14 @@ PAGE: Final = 25
 """Messages on a page."""
 LONGEST_ID: Final = 100
 NOTES: Final = {
-    "pause": "The queue is paused.",
-    "resume": "Consumers go on.",
-    "purge": "{n} messages were deleted.",
-    "redrive": "{n} dead letters are ready again.",
-    "promote": "{n} messages are ready now.",
-    "purge-dead": "{n} dead letters were deleted.",
+    "pause": "The queue is paused.|The queue is paused.",
+    "resume": "Consumers go on.|Consumers go on.",
+    "purge": "One message was deleted.|{n} messages were deleted.",
+    "redrive": "One dead letter is ready again.|{n} dead letters are ready again.",
+    "promote": "One message is ready now.|{n} messages are ready now.",
+    "purge-dead": "One dead letter was deleted.|{n} dead letters were deleted.",
 }
+"""What an action came to: for one message, and for any other number."""
 COUNTERS: Final = {
     "published": "messages stored",
     "duplicates": "recognized and not stored",
@@ -270,6 +271,7 @@ def _consumer_order(consumer: ConsumerInfo) -> tuple[str, int, str]:
 
 def _note(request: Request) -> str:
     """What the last action came to: a sentence of ours with a number, never foreign text."""
-    text = NOTES.get(request.query_params.get("did", ""), "")
-    count = request.query_params.get("n", "0")
-    return text.format(n=f"{int(count):,}" if count.isdecimal() and len(count) < 16 else "0")
+    one, _, many = NOTES.get(request.query_params.get("did", ""), "").partition("|")
+    given = request.query_params.get("n", "")
+    count = int(given) if given.isascii() and given.isdecimal() and len(given) < 16 else 0
+    return one if count == 1 else many.format(n=f"{count:,}")

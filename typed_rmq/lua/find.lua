@@ -16,7 +16,10 @@ local function is_it(e) return string.sub(e, 26, 49) == id end
 if state == 'dead' then
   local at = redis.call('HGET', KEYS[8], id)
   local entry = at and redis.call('XRANGE', KEYS[7], at, at)[1]
-  return { '', entry and { { entry[2][2], entry[1], entry[2][4] } } or {} }
+  if not entry then return { '', {} } end
+  local fields = entry[2]
+  local error = fields[5] == 'x' and fields[6] or nil
+  return { '', { { fields[2], entry[1], fields[4], error } } }
 elseif state == 'in_flight' then
   -- At most 1,000 in each session's hands.
   local step = math.ceil(limit / 100)

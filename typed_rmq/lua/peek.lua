@@ -8,7 +8,7 @@
 --       ready      ""
 --       delayed    due in ms
 --       in_flight  session
---       dead       stream id, reason
+--       dead       stream id, reason, error if one was seen
 --       done       stream id, duration in ms
 local prefix, state, limit, after = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local skip = tonumber(after) or 0
@@ -44,7 +44,9 @@ else
   -- The newest first: of what has ended, that is what one looks for.
   local from = after == '' and '+' or '(' .. after
   for _, entry in ipairs(redis.call('XREVRANGE', log, from, '-', 'COUNT', limit)) do
-    items[#items + 1] = { entry[2][2], entry[1], entry[2][4] }
+    local fields = entry[2]
+    local error = fields[5] == 'x' and fields[6] or nil
+    items[#items + 1] = { fields[2], entry[1], fields[4], error }
   end
 end
 return items
