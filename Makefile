@@ -23,7 +23,7 @@ EXTRAS ?= test,browser
 # compute: four keep two cores busy.
 JOBS ?= 4
 
-.PHONY: help demo test quick test-all lint format types contract bench docs wheel dist audit sbom fuzz check clean
+.PHONY: help demo test quick test-all lint format types contract bench bench-peers docs wheel dist audit sbom fuzz check clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -70,6 +70,9 @@ types: $(STAMP)  ## mypy --strict, pyright strict, and complete public types, ex
 
 contract: $(STAMP)  ## The floors: imports only go down
 	$(BIN)/lint-imports
+
+bench-peers: $(STAMP)  ## This queue and its peers in one run, into the docs; under 15 minutes
+	$(PY) -m benchmarks.peers --save
 
 bench: $(STAMP)  ## Ratios against raw redis-py, in under 3 minutes
 	$(PY) -m benchmarks
