@@ -10,10 +10,11 @@ from .plots import Bar, chart
 from .results import Results, Summary
 from .standing import RAW, standings
 
-__all__ = ["BEGIN", "CHARTS", "DOCS", "END", "charts", "lines", "markdown", "write"]
+__all__ = ["BEGIN", "CHARTS", "DOCS", "END", "NOT_MEASURED", "charts", "lines", "markdown", "write"]
 
 DOCS = ROOT / "docs" / "comparison.md"
 CHARTS = ROOT / "docs" / "charts"
+NOT_MEASURED = "A whole run has not been saved yet."
 BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 
 
