@@ -41,6 +41,8 @@ from typed_rmq import (
     aqueues,
     queues,
 )
+from typed_rmq.asyncapi import asyncapi
+from typed_rmq.settings import QueueSettings
 from typed_rmq.testing import Drained, QueueFactory, adrain, crash, drain, published
 
 order = Order(order_id=1, sku="A")
@@ -358,3 +360,11 @@ async def tests(make: QueueFactory) -> None:
     assert_type(drained.payloads, list[Order])
     assert_type((await adrain(orders, takes_message)).payloads, list[Order])
     assert_type(crash(orders).payload, Order | None)
+
+
+def settings() -> None:
+    found = QueueSettings()
+    orders = Queue[Order]("orders", found.connection(), **found.options())
+    assert_type(orders, Queue[Order])
+    assert_type(orders.payload_type, object)
+    assert_type(asyncapi([orders, Orders("o")], title="", version=""), dict[str, object])
