@@ -6,7 +6,7 @@ Needs the extra ``settings``: ``pip install 'typed_rmq[settings]'``.
 from __future__ import annotations
 
 import os
-from typing import Literal, TypedDict
+from typing import ClassVar, Literal, TypedDict
 
 from pydantic import SecretStr
 
@@ -73,7 +73,7 @@ class QueueSettings(BaseSettings):
         >>> del os.environ["TYPED_RMQ_LEASE"]
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="TYPED_RMQ_", extra="ignore", hide_input_in_errors=True
     )
 

@@ -112,6 +112,7 @@ def test_plain_and_async_tests(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_xdist_workers_have_a_server_each(tmp_path: Path) -> None:
     """Also one that must be there when a module is imported."""
     places = tmp_path / "places"

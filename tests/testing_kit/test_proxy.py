@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from typed_rmq import ConfigError, Queue, QueueUnavailable
-from typed_rmq.testing import Proxy, QueueFactory, RedisForTests, drain
+from typed_rmq.testing import Proxy, QueueFactory, RedisForTests, drain, proxy
 
 
 def test_nothing_happens_by_itself(rmq_queue: QueueFactory, rmq_faults: Proxy) -> None:
@@ -134,3 +134,9 @@ def test_before_tcp(make_server: object) -> None:
 def test_only_plain_addresses() -> None:
     with pytest.raises(ConfigError):
         Proxy("rediss://localhost")
+
+
+def test_every_script_has_its_name_in_the_docstring() -> None:
+    assert Proxy.__doc__ is not None
+    for name in set(proxy._NAMES.values()):
+        assert f'``"{name}"``' in Proxy.__doc__

@@ -26,8 +26,11 @@ __all__ = ["Proxy"]
 
 CHUNK: Final = 1 << 16
 
+_SHOWN: Final = {"cycle": "consume", "enqueue": "publish"}
+"""Scripts that users know by what they do."""
+
 _NAMES: Final = {
-    script.sha: "consume" if script is scripts.CYCLE else script.name
+    script.sha: _SHOWN.get(script.name, script.name)
     for script in vars(scripts).values()
     if isinstance(script, Script)
 }
@@ -50,10 +53,10 @@ class Proxy:
     a restart would do: broken connections, not exceptions made up.
 
     ``of`` names the calls that a fault is for: ``"publish"``, ``"consume"`` (which takes messages
-    and sends verdicts), ``"renew"``, ``"reap"``, ``"stats"``, ``"peek"``, ``"purge"``,
-    ``"redrive"``, ``"dead_read"``, ``"dead_purge"``, ``"control"`` (pause and resume), or any
-    command of Redis in small letters: ``"blpop"`` is a consumer's wait. Left out, it is for
-    every call.
+    and sends verdicts), ``"renew"``, ``"reap"``, ``"stats"``, ``"peek"``, ``"find"``,
+    ``"consumers"``, ``"purge"``, ``"promote"``, ``"redrive"``, ``"dead_read"``,
+    ``"dead_purge"``, ``"control"`` (pause and resume), or any command of Redis in small letters:
+    ``"blpop"`` is a consumer's wait. Left out, it is for every call.
 
     Args:
         url: of the real Redis, ``redis://`` or ``unix://``.
@@ -291,7 +294,8 @@ def _name(request: list[bytes]) -> str:
     if command == b"eval":
         # The text begins with a comment: the script's name, and a colon.
         name = request[1][:40].removeprefix(b"-- ").partition(b":")[0].decode(errors="replace")
-        return "consume" if name == "cycle" else name if name in _NAMES.values() else "eval"
+        name = _SHOWN.get(name, name)
+        return name if name in _NAMES.values() else "eval"
     return command.decode(errors="replace")
 
 
