@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "typed_rmq"
-KEPT = {".py", ".lua", ".typed", ".html", ".css", ".js", ".svg"}
+KEPT = {".py", ".lua", ".typed", ".html", ".css", ".js", ".svg", ".json"}
 
 USE = """
 import importlib.resources, typed_rmq

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import Any
 
@@ -432,3 +433,21 @@ def test_sync_and_async_in_one_process(redis_url: str, queue_name: str, sdk: Sdk
         asyncio.run(consume())
     (processed,) = sdk.spans("process")
     assert parent(sdk.spans("in a thread")[0]) == ids(processed)
+
+
+def test_a_failure_is_logged_while_its_span_is_current(sdk: Sdk, mode: Mode) -> None:
+    logged: list[tuple[int, int]] = []
+
+    class Keeps(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            logged.append(ids(trace.get_current_span()))
+
+    rmq = sdk.open(mode, retry=ONCE)
+    rmq.publish(Order(order_id=1))
+    handler = Keeps(logging.ERROR)
+    logging.getLogger("typed_rmq").addHandler(handler)
+    try:
+        rmq.fail_all()
+    finally:
+        logging.getLogger("typed_rmq").removeHandler(handler)
+    assert logged == [ids(span) for span in sdk.spans("process")]
