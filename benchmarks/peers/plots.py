@@ -9,7 +9,7 @@ from html import escape
 
 __all__ = ["Bar", "chart"]
 
-WIDTH, LABEL, VALUE, ROW, TOP = 860, 250, 130, 22, 64
+WIDTH, LABEL, VALUE, ROW, TOP = 880, 272, 130, 22, 64
 _COLOURS = {
     "typed_rmq": "#0b6e4f",
     "at least once": "#3d6fb4",
@@ -37,9 +37,9 @@ class Bar:
     text: str
 
 
-def chart(title: str, bars: Sequence[Bar]) -> str:
-    """Bars on a logarithmic axis, the longest first."""
-    bars = sorted(bars, key=lambda bar: -bar.value)
+def chart(title: str, bars: Sequence[Bar], *, less_is_better: bool = False) -> str:
+    """Bars on a logarithmic axis, the best first."""
+    bars = sorted(bars, key=lambda bar: bar.value, reverse=not less_is_better)
     values = [value for bar in bars for value in (bar.value, bar.low, bar.high) if value]
     least, most = 10 ** math.floor(math.log10(min(values))), max(values)
     span = math.log10(most / least) or 1.0

@@ -211,7 +211,7 @@ def charts(results: Results) -> dict[str, str]:
             waits.append(Bar(name, _kind(results, name), wait.p50, wait.p50, wait.p99, text))
     if waits:
         title = "Publish to an idle handler, ms: median, and p99 as the line (log scale)"
-        out["peers-latency.svg"] = chart(title, waits)
+        out["peers-latency.svg"] = chart(title, waits, less_is_better=True)
     return out
 
 
