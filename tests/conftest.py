@@ -27,7 +27,7 @@ import pytest
 import redis
 from hypothesis import settings
 
-from tests.servers import KINDS, RunningServer, available, start
+from tests.servers import KINDS, RunningServer, available, speaks_tls, start
 
 R = TypeVar("R")
 
@@ -97,6 +97,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         if kind not in chosen:
             text = f"NOT COVERED: server {kind}: {missing[kind] or 'left out by --servers'}"
             terminalreporter.write_line(text, yellow=True, bold=True)
+        elif not speaks_tls(kind):
+            text = f"NOT COVERED: TLS on server {kind}: its binary is built without it"
+            terminalreporter.write_line(text, yellow=True, bold=True)
+    if not any(speaks_tls(kind) for kind in chosen):
+        text = "NOT COVERED: TLS, on any server: apt-get install redis-server"
+        terminalreporter.write_line(text, red=True, bold=True)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,16 @@ from redis.backoff import NoBackoff
 from redis.connection import UnixDomainSocketConnection
 from redis.retry import Retry
 
-__all__ = ["KINDS", "RunningServer", "ServerKind", "available", "find", "free_port", "start"]
+__all__ = [
+    "KINDS",
+    "RunningServer",
+    "ServerKind",
+    "available",
+    "find",
+    "free_port",
+    "speaks_tls",
+    "start",
+]
 
 STARTUP_SECONDS = 20.0
 
@@ -113,6 +122,21 @@ def find(kind: str) -> tuple[Path | None, str]:
     if not re.match(wanted.version, said.stdout):
         return None, f"{binary} is another version ({said.stdout.strip() or said.stderr.strip()})"
     return binary, ""
+
+
+def speaks_tls(kind: str) -> bool:
+    """Whether the binary of a kind was built with TLS: it is told to use it, without a key."""
+    binary, _ = find(kind)
+    if binary is None:
+        return False
+    said = subprocess.run(
+        [binary, "--port", "0", "--tls-port", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return "tls-cert-file" in said.stdout
 
 
 def available() -> dict[str, str]:
@@ -296,6 +320,7 @@ def start(
     tcp: bool = False,
     port: int | None = None,
     folder: Path | None = None,
+    config: Path | None = None,
 ) -> RunningServer:
     """Start a server and wait until it answers.
 
@@ -306,6 +331,7 @@ def start(
         port: listen on this port of 127.0.0.1 as well.
         folder: work in this folder and leave it there; a short one, since the path of a unix
             socket must not be longer than about 100 characters.
+        config: a configuration file, which the server may write to.
     """
     binary, why = find(kind)
     if binary is None:
@@ -320,7 +346,8 @@ def start(
     files = f"--dir {folder} --logfile {log} --appendonly no"
     command = [
         *("sh", "-c", GUARD, str(folder) if owns_folder else ""),
-        *(str(binary), *listen.split(), *files.split(), "--save", ""),
+        *(str(binary), *([str(config)] if config else [])),
+        *(*listen.split(), *files.split(), "--save", ""),
         *options,
     ]
     guard = subprocess.Popen(

@@ -7,99 +7,20 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-import redis.asyncio
 from redis import exceptions
 from redis.asyncio import connection as aio_connection
 
 from ..commands import FULL, Command
+from .async_sources import AsyncSource
 from .failures import RETRIABLE, Attempts, Resend, loosened
 from .packing import pack_command, pack_wait
 from .sync import CALL_TIMEOUT, WAIT_MARGIN, Interrupted
 
 R = TypeVar("R")
 
-__all__ = ["AsyncClusterSource", "AsyncDriver", "AsyncLink", "AsyncPoolSource", "AsyncSource"]
-
-
-class AsyncSource(Protocol):
-    """Where connections come from."""
-
-    async def acquire(
-        self, ask: tuple[str, int] | None = None
-    ) -> aio_connection.AbstractConnection: ...
-
-    async def release(self, connection: aio_connection.AbstractConnection) -> None: ...
-
-    async def refresh(self) -> None: ...
-
-    async def aclose(self) -> None: ...
-
-
-class AsyncPoolSource:
-    """One server, or what Sentinel says is the master: the pool knows."""
-
-    def __init__(self, pool: redis.asyncio.ConnectionPool, *, owned: bool) -> None:
-        self._pool = pool
-        self._owned = owned
-        self._closed = False
-
-    async def acquire(
-        self, ask: tuple[str, int] | None = None
-    ) -> aio_connection.AbstractConnection:
-        del ask
-        return await self._pool.get_connection()
-
-    async def release(self, connection: aio_connection.AbstractConnection) -> None:
-        await self._pool.release(connection)
-        if self._closed:  # by a loop that said goodbye after its queue was closed
-            await self._pool.disconnect()
-
-    async def refresh(self) -> None:
-        """Nothing to look up: a new connection asks anew."""
-
-    async def aclose(self) -> None:
-        if self._owned:
-            self._closed = True
-            await self._pool.disconnect()
-
-
-class AsyncClusterSource:
-    """The node that serves a queue's slot. One source serves one queue, as it is one slot."""
-
-    def __init__(self, client: redis.asyncio.RedisCluster, key: bytes, *, owned: bool) -> None:
-        self._client = client
-        self._key = key
-        self._owned = owned
-        self._nodes: dict[aio_connection.AbstractConnection, redis.asyncio.cluster.ClusterNode] = {}
-
-    async def acquire(
-        self, ask: tuple[str, int] | None = None
-    ) -> aio_connection.AbstractConnection:
-        await self._client.initialize()
-        if ask is None:
-            node = self._client.get_node_from_key(self._key)
-        else:
-            node = self._client.get_node(host=ask[0], port=ask[1])
-        if node is None:
-            raise exceptions.ConnectionError("no node of the cluster serves the queue's slot")
-        connection = node.acquire_connection()
-        self._nodes[connection] = node
-        await connection.connect()
-        return connection
-
-    async def release(self, connection: aio_connection.AbstractConnection) -> None:
-        node = self._nodes.pop(connection, None)
-        if node is not None:
-            node.release(connection)
-
-    async def refresh(self) -> None:
-        await self._client.nodes_manager.initialize()
-
-    async def aclose(self) -> None:
-        if self._owned:
-            await self._client.aclose()
+__all__ = ["AsyncDriver", "AsyncLink"]
 
 
 class AsyncLink:
@@ -302,7 +223,9 @@ class AsyncDriver:
         budget: float,
         started: float,
     ) -> R:
-        attempts = Attempts(self._queue, budget, self._tell, since=started)
+        attempts = Attempts(
+            self._queue, budget, self._tell, since=started, cluster=self._source.cluster
+        )
         source = filled = False
         try:
             while True:
@@ -320,10 +243,15 @@ class AsyncDriver:
                     if stopping():
                         attempts.hurry(time.monotonic())
                 try:
+                    if resend.doubt:
+                        attempts.misfit(await self._source.misfit())
                     await link.redirect(resend)
                     left = min(attempts.left(time.monotonic()), CALL_TIMEOUT)
                     data = pack_command(command, source=source)
-                    return command.parse(await link.call(data, left))
+                    reply = await link.call(data, left)
+                    if resend.ask is not None:
+                        await link.release()  # only this call goes there
+                    return command.parse(reply)
                 except RETRIABLE as again:
                     error = again
         finally:
@@ -352,7 +280,7 @@ class AsyncDriver:
         except RETRIABLE as error:
             if command is None:
                 # Of a passing error nothing needs to be done: a cycle follows every wait.
-                Attempts(self._queue, self._budget, self._tell).after(
+                Attempts(self._queue, self._budget, self._tell, cluster=self._source.cluster).after(
                     error, time.monotonic(), can_fill=False
                 )
                 return None

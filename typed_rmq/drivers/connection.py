@@ -16,10 +16,12 @@ from redis.retry import Retry as RedisRetry
 
 from ..errors import ConfigError
 from ..retry import Duration, seconds
-from .aio import AsyncClusterSource, AsyncDriver, AsyncPoolSource, AsyncSource
+from .aio import AsyncDriver
+from .async_sources import AsyncClusterSource, AsyncPoolSource, AsyncSource
 from .failures import bad_url
 from .listing import alist_names, list_names
-from .sync import ClusterSource, PoolSource, SyncDriver, SyncSource
+from .sources import ClusterSource, PoolSource, SyncSource
+from .sync import SyncDriver
 
 __all__ = ["Client", "Connection"]
 
@@ -128,6 +130,7 @@ class Connection:
             protocol=2,
             decode_responses=False,
             driver_info=None,
+            redis_connect_func=_greet if self._url.startswith("rediss:") else None,
         )
 
     def async_driver(self, queue: str, key: bytes, tell: Tell) -> AsyncDriver:
@@ -236,6 +239,18 @@ class Connection:
         if self._url is not None:
             self._sync = None
         self._async.clear()
+
+
+def _greet(connection: redis.connection.ConnectionInterface) -> None:
+    """What redis-py does at a connection's begin, and one round trip, for TLS.
+
+    TLS 1.3 sends tickets behind its handshake. redis-py's pool looks for unread data before it
+    gives a connection away, takes the tickets for it, and refuses the connection. The reply to a
+    PING comes behind them.
+    """
+    connection.on_connect()
+    connection.send_command("PING", check_health=False)
+    connection.read_response()
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()

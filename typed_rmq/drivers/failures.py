@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -23,12 +24,18 @@ from ..errors import (
     ServerUnsupported,
     TypedRMQError,
 )
+from .misfit import chain, refused_by_tls
 
 __all__ = ["RETRIABLE", "Attempts", "Resend", "bad_url", "loosened"]
 
 logger: Final = logging.getLogger("typed_rmq")
 
-RETRIABLE: Final = (exceptions.RedisError, OSError, ValueError)
+RETRIABLE: Final = (
+    exceptions.RedisError,
+    exceptions.RedisClusterException,  # not a RedisError: no node answers, or nobody has the slot
+    OSError,
+    ValueError,
+)
 """What ``Attempts.after`` knows how to judge."""
 
 FIRST_DELAY: Final = 0.05
@@ -43,7 +50,8 @@ _FATAL_LINKS: Final = (
 _PASSING: Final = (
     "LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "non local key",
 )  # fmt: skip
-_TLS = re.compile(r"SSL|certificate|TLS", re.IGNORECASE)
+# A server that was the master, and has let go of what was blocked there.
+_DEMOTED: Final = ("READONLY", "UNBLOCKED")
 _URL = re.compile(r"\b[a-z]+://\S+", re.IGNORECASE)
 
 
@@ -58,6 +66,7 @@ class Resend:
         full: with the flag that lets it pass when Redis is out of memory.
         moved: after looking up again which server has the slot.
         ask: once, at this server, while the slot is on its way there.
+        doubt: after a look whether the port is of the kind that we take it for.
     """
 
     delay: float = 0.0
@@ -66,10 +75,14 @@ class Resend:
     full: bool = False
     moved: bool = False
     ask: tuple[str, int] | None = None
+    doubt: bool = False
 
 
 class Attempts:
-    """One call's way through errors, bounded by the retry budget in seconds."""
+    """One call's way through errors, bounded by the retry budget in seconds.
+
+    ``cluster`` says whether connections can follow a slot to another node.
+    """
 
     def __init__(
         self,
@@ -79,7 +92,9 @@ class Attempts:
         rng: Callable[[], float] = random.random,
         *,
         since: float | None = None,
+        cluster: bool = False,
     ) -> None:
+        self._cluster = cluster
         self._queue = queue
         self._budget = budget
         self._tell = tell
@@ -96,6 +111,13 @@ class Attempts:
         text = str(error)
         if isinstance(error, exceptions.NoScriptError) or "NOSCRIPT" in text:
             return Resend(source=True)
+        if isinstance(error, exceptions.AskError) and not self._cluster:
+            raise ConfigError(
+                f"queue {self._queue!r}: this Redis is a node of a Cluster, where each queue has "
+                "its own node. Pass redis.RedisCluster or redis.asyncio.RedisCluster as redis=, "
+                "instead of a URL or a client of one node",
+                queue=self._queue,
+            ) from None
         if isinstance(error, exceptions.MovedError):
             return self._again(error, now, Resend(moved=True, reconnect=True), patient=False)
         if isinstance(error, exceptions.AskError):
@@ -110,7 +132,7 @@ class Attempts:
             ) from None
         if isinstance(error, exceptions.ResponseError):
             return self._response(error, text, now)
-        if isinstance(error, _FATAL_LINKS) or _TLS.search(text):
+        if isinstance(error, _FATAL_LINKS) or refused_by_tls(error):
             raise QueueUnavailable(
                 f"queue {self._queue!r}: Redis refused the connection: {_clean(text)}. Check the "
                 "user, the password, and the certificates",
@@ -122,6 +144,11 @@ class Attempts:
                 queue=self._queue,
             ) from None
         return self._again(error, now, Resend(reconnect=True))
+
+    def misfit(self, reason: str | None) -> None:
+        """What the look at a doubtful port has found: with a reason, nothing else can help."""
+        if reason is not None:
+            raise QueueUnavailable(f"queue {self._queue!r}: {reason}", queue=self._queue) from None
 
     def left(self, now: float) -> float:
         """Seconds that the next try may take: what is left of the budget, but a try is a try."""
@@ -141,8 +168,9 @@ class Attempts:
                 f"trmq:{{{self._queue}}}:* and remove the foreign one",
                 queue=self._queue,
             ) from None
-        if "READONLY" in text:
-            # A failover: the connection leads to what is a replica now.
+        if any(word in text for word in _DEMOTED):
+            # A failover: the connection leads to what is a replica now. Redis 6.2 wraps the
+            # error of a script in another one.
             return self._again(error, now, Resend(moved=True, reconnect=True))
         if any(word in text for word in _PASSING):
             return self._again(error, now, Resend(moved="CLUSTERDOWN" in text))
@@ -193,9 +221,20 @@ class Attempts:
         return Resend(
             delay=delay,
             reconnect=resend.reconnect,
-            moved=resend.moved,
+            # A server that is gone cannot say who has its slots now: the others are asked.
+            moved=resend.moved or (resend.reconnect and self._failures > 1),
             ask=resend.ask,
+            doubt=self._doubt(error, reason),
         )
+
+    def _doubt(self, error: Exception, reason: str) -> bool:
+        """Whether the port may speak another language: twice cut, or a handshake without end."""
+        if isinstance(error, exceptions.ResponseError) or any(
+            isinstance(one, ConnectionRefusedError | socket.gaierror) for one in chain(error)
+        ):
+            return False
+        slow = isinstance(error, exceptions.TimeoutError | TimeoutError) and "onnect" in reason
+        return self._failures == (1 if slow else 2)
 
 
 def _clean(text: str) -> str:

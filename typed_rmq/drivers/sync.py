@@ -10,7 +10,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import redis
 from redis import exceptions
@@ -18,10 +18,11 @@ from redis import exceptions
 from ..commands import FULL, Command
 from .failures import RETRIABLE, Attempts, Resend, loosened
 from .packing import pack_command, pack_wait
+from .sources import SyncSource
 
 R = TypeVar("R")
 
-__all__ = ["ClusterSource", "Interrupted", "PoolSource", "SyncDriver", "SyncLink", "SyncSource"]
+__all__ = ["Interrupted", "SyncDriver", "SyncLink"]
 
 CALL_TIMEOUT = 5.0
 """Seconds without a reply before a connection counts as dead."""
@@ -32,80 +33,6 @@ WAIT_MARGIN = 5.0
 
 class Interrupted(Exception):
     """``interrupt()`` ended a wait."""
-
-
-class SyncSource(Protocol):
-    """Where connections come from."""
-
-    def acquire(
-        self, ask: tuple[str, int] | None = None
-    ) -> redis.connection.ConnectionInterface: ...
-
-    def release(self, connection: redis.connection.ConnectionInterface) -> None: ...
-
-    def refresh(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class PoolSource:
-    """One server, or what Sentinel says is the master: the pool knows."""
-
-    def __init__(self, pool: redis.ConnectionPool, *, owned: bool) -> None:
-        self._pool = pool
-        self._owned = owned
-        self._closed = False
-
-    def acquire(self, ask: tuple[str, int] | None = None) -> redis.connection.ConnectionInterface:
-        del ask
-        return self._pool.get_connection()
-
-    def release(self, connection: redis.connection.ConnectionInterface) -> None:
-        self._pool.release(connection)
-        if self._closed:  # by a loop that said goodbye after its queue was closed
-            self._pool.disconnect()
-
-    def refresh(self) -> None:
-        """Nothing to look up: a new connection asks anew."""
-
-    def close(self) -> None:
-        if self._owned:
-            self._closed = True
-            self._pool.disconnect()
-
-
-class ClusterSource:
-    """The node that serves a queue's slot. One source serves one queue, as it is one slot."""
-
-    def __init__(self, client: redis.RedisCluster, key: bytes, *, owned: bool) -> None:
-        self._client = client
-        self._key = key
-        self._owned = owned
-        self._pools: dict[redis.connection.ConnectionInterface, redis.ConnectionPool] = {}
-
-    def acquire(self, ask: tuple[str, int] | None = None) -> redis.connection.ConnectionInterface:
-        if ask is None:
-            node = self._client.get_node_from_key(self._key)
-        else:
-            node = self._client.get_node(host=ask[0], port=ask[1])
-        if node is None:
-            raise exceptions.ConnectionError("no node of the cluster serves the queue's slot")
-        pool = self._client.get_redis_connection(node).connection_pool
-        connection = pool.get_connection()
-        self._pools[connection] = pool
-        return connection
-
-    def release(self, connection: redis.connection.ConnectionInterface) -> None:
-        pool = self._pools.pop(connection, None)
-        if pool is not None:
-            pool.release(connection)
-
-    def refresh(self) -> None:
-        self._client.nodes_manager.initialize()
-
-    def close(self) -> None:
-        if self._owned:
-            self._client.close()
 
 
 class SyncLink:
@@ -324,7 +251,9 @@ class SyncDriver:
         budget: float,
         started: float,
     ) -> R:
-        attempts = Attempts(self._queue, budget, self._tell, since=started)
+        attempts = Attempts(
+            self._queue, budget, self._tell, since=started, cluster=self._source.cluster
+        )
         source = filled = False
         try:
             while True:
@@ -340,10 +269,15 @@ class SyncDriver:
                 if resend.delay and sleep(resend.delay) is True:
                     attempts.hurry(time.monotonic())
                 try:
+                    if resend.doubt:
+                        attempts.misfit(self._source.misfit())
                     link.redirect(resend)
                     left = attempts.left(time.monotonic())
                     data = pack_command(command, source=source)
-                    return command.parse(link.call(data, left if left < CALL_TIMEOUT else None))
+                    reply = link.call(data, left if left < CALL_TIMEOUT else None)
+                    if resend.ask is not None:
+                        link.release()  # only this call goes there
+                    return command.parse(reply)
                 except RETRIABLE as again:
                     error = again
         finally:
@@ -371,7 +305,7 @@ class SyncDriver:
         except RETRIABLE as error:
             if command is None:
                 # Of a passing error nothing needs to be done: a cycle follows every wait.
-                Attempts(self._queue, self._budget, self._tell).after(
+                Attempts(self._queue, self._budget, self._tell, cluster=self._source.cluster).after(
                     error, time.monotonic(), can_fill=False
                 )
                 return None

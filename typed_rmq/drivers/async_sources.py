@@ -1,0 +1,157 @@
+"""Where async connections come from: ``sources.py`` with awaits."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio import connection as aio_connection
+
+from .misfit import PROBE_SECONDS, Misfit, listening, of_pool, refused_by_tls
+
+__all__ = ["AsyncClusterSource", "AsyncPoolSource", "AsyncSource"]
+
+
+class AsyncSource(Protocol):
+    """Where connections come from."""
+
+    cluster: bool
+    """Whether it can follow a slot to another node."""
+
+    async def acquire(
+        self, ask: tuple[str, int] | None = None
+    ) -> aio_connection.AbstractConnection: ...
+
+    async def release(self, connection: aio_connection.AbstractConnection) -> None: ...
+
+    async def refresh(self) -> None: ...
+
+    async def misfit(self) -> str | None: ...
+
+    async def aclose(self) -> None: ...
+
+
+class AsyncPoolSource:
+    """One server, or what Sentinel says is the master: the pool knows."""
+
+    cluster = False
+
+    def __init__(self, pool: redis.asyncio.ConnectionPool, *, owned: bool) -> None:
+        self._pool = pool
+        self._owned = owned
+        self._closed = False
+
+    async def acquire(
+        self, ask: tuple[str, int] | None = None
+    ) -> aio_connection.AbstractConnection:
+        del ask
+        return await self._pool.get_connection()
+
+    async def release(self, connection: aio_connection.AbstractConnection) -> None:
+        await self._pool.release(connection)
+        if self._closed:  # by a loop that said goodbye after its queue was closed
+            await self._pool.disconnect()
+
+    async def refresh(self) -> None:
+        """Nothing to look up: a new connection asks anew."""
+
+    async def misfit(self) -> str | None:
+        """Why no connection can ever be made, if so."""
+        port = of_pool(self._pool)
+        if port is None:
+            return None
+        reason = await _ask(port)
+        if reason is None and port.tls:
+            reason = await self._listen()
+        return reason
+
+    async def _listen(self) -> str | None:
+        """What the server says of our certificate, if it is not accepted."""
+        connection = self._pool.connection_class(**listening(self._pool))
+        try:
+            await connection.connect()
+            await connection.read_response(timeout=PROBE_SECONDS)
+        except (exceptions.RedisError, OSError) as error:
+            refusal = refused_by_tls(error)
+            return refusal and f"the TLS handshake failed: {refusal}. Check the certificates"
+        else:
+            return None
+        finally:
+            await connection.disconnect()
+
+    async def aclose(self) -> None:
+        if self._owned:
+            self._closed = True
+            await self._pool.disconnect()
+
+
+async def _ask(port: Misfit) -> str | None:
+    writer = None
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            reader, writer = await asyncio.open_connection(*port.address)
+            writer.write(port.question())
+            return port.reason(await reader.read(16))
+    except OSError:  # the timeout is one
+        return None
+    finally:
+        if writer is not None:
+            writer.transport.abort()
+
+
+class AsyncClusterSource:
+    """The node that serves a queue's slot. One source serves one queue, as it is one slot."""
+
+    cluster = True
+
+    def __init__(self, client: redis.asyncio.RedisCluster, key: bytes, *, owned: bool) -> None:
+        self._client = client
+        self._key = key
+        self._owned = owned
+        self._nodes: dict[aio_connection.AbstractConnection, redis.asyncio.cluster.ClusterNode] = {}
+
+    async def acquire(
+        self, ask: tuple[str, int] | None = None
+    ) -> aio_connection.AbstractConnection:
+        await self._client.initialize()
+        node = self._client.get_node_from_key(self._key) if ask is None else self._node(*ask)
+        if node is None:
+            raise exceptions.ConnectionError("no node of the cluster serves the queue's slot")
+        connection = node.acquire_connection()
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            node.release(connection)  # or the node would run out of them
+            raise
+        self._nodes[connection] = node
+        return connection
+
+    def _node(self, host: str, port: int) -> redis.asyncio.cluster.ClusterNode:
+        node = self._client.get_node(host=host, port=port)
+        if node is None:
+            # A node without a slot of its own is in no list until its first one has arrived.
+            manager = self._client.nodes_manager
+            node = redis.asyncio.cluster.ClusterNode(
+                host, port, "primary", **manager.connection_kwargs
+            )
+            manager.nodes_cache[node.name] = node
+        return node
+
+    async def release(self, connection: aio_connection.AbstractConnection) -> None:
+        node = self._nodes.pop(connection, None)
+        if node is not None:
+            node.release(connection)
+
+    async def refresh(self) -> None:
+        await self._client.nodes_manager.initialize()
+
+    async def misfit(self) -> str | None:
+        """Several nodes: one that does not fit says nothing of the others."""
+        return None
+
+    async def aclose(self) -> None:
+        if self._owned:
+            await self._client.aclose()
