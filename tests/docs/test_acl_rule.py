@@ -18,6 +18,6 @@ def test_rule_names_the_commands_of_the_scripts() -> None:
     called = {
         command.lower()
         for script in (ROOT / "typed_rmq" / "lua").rglob("*.lua")
-        for command in re.findall(r"redis\.p?call\('([A-Z]+)'", script.read_text())
+        for command in re.findall(r"\bp?call\('([A-Z]+)'", script.read_text())
     }
     assert named == called | DRIVERS

@@ -25,6 +25,7 @@ from ..errors import (
     TypedRMQError,
 )
 from .misfit import chain, refused_by_tls
+from .rights import missing_right
 
 __all__ = ["RETRIABLE", "Attempts", "Resend", "bad_url", "loosened"]
 
@@ -174,10 +175,10 @@ class Attempts:
             return self._again(error, now, Resend(moved=True, reconnect=True))
         if any(word in text for word in _PASSING):
             return self._again(error, now, Resend(moved="CLUSTERDOWN" in text))
-        if "NOPERM" in text or "No permission" in text or "NOAUTH" in text or "WRONGPASS" in text:
+        if (right := missing_right(error)) is not None:
             raise QueueUnavailable(
-                f"queue {self._queue!r}: Redis refuses this user: {_clean(text)}. Grant the right "
-                "that it names, see docs/operations",
+                f"queue {self._queue!r}: Redis refuses this user: {_clean(right)}. Compare its "
+                "rights with the rule in docs/operations",
                 queue=self._queue,
             ) from None
         if "unknown command" in text.lower():

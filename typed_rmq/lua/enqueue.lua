@@ -42,6 +42,13 @@ local time = call('TIME')
 local stamp = '1' .. time[1] .. sub('00000' .. time[2], -6, -4)
 local broken
 
+-- Of stats that are not ours, or what Redis refuses for another reason, such as a missing right.
+local function corrupt(failed)
+  local ours = string.find(failed.err, 'WRONGTYPE', 1, true)
+    or string.find(failed.err, 'not an integer', 1, true)
+  return ours and { err = 'TRMQ_CORRUPT stats' } or failed
+end
+
 if #KEYS == DEDUP then
   for i = 1, count do new[i] = stamp .. ARGV[FIRST + i - 1] end
 else
@@ -77,13 +84,13 @@ if not broken and #new > 0 then
 end
 if not broken and #new > 0 then
   total = pcall('HINCRBY', stats, 'published', #new)
-  if type(total) == 'table' then broken = { err = 'TRMQ_CORRUPT stats' } end
+  if type(total) == 'table' then broken = corrupt(total) end
 end
 if not broken and answer then
   local sum = pcall('HINCRBY', stats, 'duplicates', #answer)
   if type(sum) == 'table' then
     if #new > 0 then call('HINCRBY', stats, 'published', -#new) end
-    broken = { err = 'TRMQ_CORRUPT stats' }
+    broken = corrupt(sum)
   end
 end
 if broken then
