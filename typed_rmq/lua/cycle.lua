@@ -330,7 +330,12 @@ if #letters > 0 then
   -- include: head bury
   for _, letter in ipairs(letters) do bury(dead, dead_ids, letter) end
 end
-if #claimed > 0 then redis.call('HSET', inflight, unpack(pairs_)) end
+if #claimed > 0 then
+  -- A session is known before it holds anything: were the call to end below, for a right that the
+  -- user lacks, nobody would take back what an unknown session holds.
+  redis.call('ZADD', sessions, now + lease, session)
+  redis.call('HSET', inflight, unpack(pairs_))
+end
 if #later > 0 then redis.call('ZADD', delayed, unpack(later)) end
 local left_over = 0
 for p = 1, 3 do
