@@ -23,7 +23,7 @@ EXTRAS ?= test,browser
 # compute: four keep two cores busy.
 JOBS ?= 4
 
-.PHONY: help demo test quick test-all lint format types contract bench bench-peers docs wheel dist audit sbom fuzz check clean
+.PHONY: help demo test quick test-all lint format types contract bench bench-peers docs docs-media wheel dist audit sbom fuzz check clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -76,6 +76,10 @@ bench-peers: $(STAMP)  ## This queue and its peers in one run, into the docs; un
 
 bench: $(STAMP)  ## Ratios against raw redis-py, in under 3 minutes
 	$(PY) -m benchmarks
+
+docs-media: $(STAMP)  ## Record the terminal pictures anew, and the tables of options
+	$(PY) docs/_media/record.py
+	$(PY) scripts/command_line_docs.py
 
 docs: $(DOCS_STAMP)  ## Build the documentation, warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict

@@ -47,7 +47,7 @@ app: typer.Typer = typer.Typer(
 )
 
 COLUMNS: Final = (
-    Column("id", "id"),
+    Column("id", "id", "id"),
     Column("died_at", "died", "time"),
     Column("attempts", "attempts", "count"),
     Column("reason", "reason"),

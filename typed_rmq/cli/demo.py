@@ -165,7 +165,7 @@ class _Show:
         for letter in islice(self._queue.dead, 3):
             why = letter.error or letter.reason
             letters.append({"id": letter.id, "attempts": letter.attempts, "reason": why})
-        columns = (Column("id", "id"), Column("attempts", "attempts", "count"))
+        columns = (Column("id", "id", "id"), Column("attempts", "attempts", "count"))
         show((*columns, Column("reason", "why")), letters, as_json=False)
         closed.unlink()
         self._say("warehouse 3 opens again: what died can be redriven now")

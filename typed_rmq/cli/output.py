@@ -42,7 +42,7 @@ __all__ = [
 
 Value = str | int | float | bool | datetime | None
 Rows = Iterable[Mapping[str, Value]]
-Kind = Literal["text", "count", "age", "time", "rate"]
+Kind = Literal["text", "id", "count", "age", "time", "rate"]
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 
@@ -183,7 +183,7 @@ def table(columns: Sequence[Column], rows: Rows) -> Table:
         made.add_column(
             column.title,
             justify="right" if right else "left",
-            no_wrap=right or column.kind == "time",
+            no_wrap=right or column.kind in ("id", "time"),
             overflow="fold",
             style=column.style,
         )

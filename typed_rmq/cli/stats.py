@@ -91,7 +91,7 @@ def stats(
 
 
 _PEEK: Final = (
-    Column("id", "id"),
+    Column("id", "id", "id"),
     Column("attempt", "attempt", "count"),
     Column("priority", "priority"),
     Column("published_at", "published", "time"),

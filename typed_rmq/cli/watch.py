@@ -29,10 +29,13 @@ RATE_OVER: Final = 5
 LIST_EVERY: Final = 10.0
 """Seconds between two searches for new queues: each walks over all keys."""
 
+NUMBERS: Final = 86
+"""Columns of the terminal that all but the names and the sparklines take."""
+
 COLUMNS: Final = (
     Column("queue", "queue", style="bold"),
     Column("ready", "ready", "count"),
-    Column("trend", "last minute", style="cyan"),
+    Column("trend", "trend", "id", "cyan"),
     Column("delayed", "delayed", "count"),
     Column("in_flight", "in flight", "count"),
     Column("dead", "dead", "count", "red"),
@@ -40,7 +43,7 @@ COLUMNS: Final = (
     Column("consumers", "consumers", "count"),
     Column("published_rate", "in/s", "rate"),
     Column("completed_rate", "out/s", "rate"),
-    Column("work", "last minute", style="green"),
+    Column("work", "trend", "id", "green"),
     Column("failed_rate", "failed/s", "rate"),
 )
 
@@ -54,7 +57,7 @@ class History:
     def add(self, now: float, stats: QueueStats) -> None:
         self.seen.append((now, stats))
 
-    def row(self, name: str) -> dict[str, Value]:
+    def row(self, name: str, width: int) -> dict[str, Value]:
         """The line of the screen, and the record of ``--json``."""
         stats = self.seen[-1][1]
         return {
@@ -68,8 +71,8 @@ class History:
             "published_rate": self._rate("published"),
             "completed_rate": self._rate("completed"),
             "failed_rate": self._rate("failed"),
-            "trend": spark([seen.ready for _, seen in self.seen]),
-            "work": spark(self._steps("completed")),
+            "trend": spark([seen.ready for _, seen in self.seen], width),
+            "work": spark(self._steps("completed"), width),
         }
 
     def _rate(self, counter: str) -> float:
@@ -125,11 +128,18 @@ class Board:
         self.trouble = None
         return self.rows()
 
-    def rows(self) -> list[dict[str, Value]]:
-        """What was seen last."""
+    def rows(self, width: int = 20) -> list[dict[str, Value]]:
+        """What was seen last; ``width`` is that of a sparkline."""
         return [
-            history.row(name) for name, history in sorted(self._histories.items()) if history.seen
+            history.row(name, width)
+            for name, history in sorted(self._histories.items())
+            if history.seen
         ]
+
+    @property
+    def names(self) -> list[str]:
+        """The queues that are watched."""
+        return list(self._queues)
 
     def note_trouble(self, error: QueueUnavailable) -> None:
         """Redis does not answer: keep what was seen, and say so."""
@@ -178,7 +188,9 @@ def _page(board: Board, target: Target, interval: float) -> Group:
         Text(f"typed-rmq at {address(target.url)}", style="bold"),
         Text(f"every {interval:g} s, Ctrl-C ends", style="dim"),
     )
-    rows = board.rows()
+    names = max((len(row) for row in board.names), default=0)
+    # What the numbers leave of the line goes to the two sparklines.
+    rows = board.rows(max(5, min(WINDOW, (screen().width - names - NUMBERS) // 2)))
     parts: list[Table | Text] = [head, Text()]
     if board.trouble:
         parts += [Text(board.trouble, style="bold red"), Text()]
