@@ -55,6 +55,11 @@ def main() -> int:
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, str(wheel)], check=True)
         subprocess.run([python, "-c", USE], check=True, cwd=folder)
+        script = [str(environment / "bin" / "typed-rmq"), "stats"]
+        told = subprocess.run(script, capture_output=True, text=True, check=False)
+        if told.returncode != 2 or "pip install 'typed_rmq[cli]'" not in told.stderr:
+            print("typed-rmq without its extra:", told, file=sys.stderr)
+            return 1
     return 0
 
 
