@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -112,6 +113,15 @@ def test_the_shell_completes_commands_and_names_of_queues(shell: Shell) -> None:
     assert "publish" in completed("typed-rmq pub")
     assert completed("typed-rmq peek ord").split() == ["orders-eu", "orders-us"]
     assert "--show-payloads" in completed("typed-rmq peek --sh")
+
+
+def test_asyncapi_prints_the_queues_of_an_application(shell: Shell) -> None:
+    done = shell("asyncapi", "tests.cli.app", "--title", "Shop")
+    assert done.code == 0
+    document = json.loads(done.out)
+    assert document["info"]["title"] == "Shop"
+    assert {"orders", "keyed"} <= set(document["channels"])
+    assert shell("asyncapi", "no_such_module").code == 2
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])

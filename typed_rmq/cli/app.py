@@ -11,7 +11,7 @@ import typer
 
 from typed_rmq import __version__
 
-from . import consume, dashboard, dead, demo, embedded, publish, stats, steer, tail
+from . import consume, dashboard, dead, demo, embedded, publish, schema, stats, steer, tail
 from .common import ExitCode
 from .output import say, write_line
 
@@ -55,6 +55,7 @@ app.command("pause")(steer.pause)
 app.command("resume")(steer.resume)
 app.command("purge")(steer.purge)
 app.command("dashboard")(dashboard.dashboard)
+app.command("asyncapi")(schema.asyncapi)
 app.add_typer(embedded.app)
 app.command("demo")(demo.demo)
 
