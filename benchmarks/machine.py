@@ -100,7 +100,7 @@ class Server:
         self.unix = unix
         self._client = redis.Redis(unix_socket_path=unix.path)
 
-    def command(self, *args: str | int) -> object:
+    def command(self, *args: str | int | bytes) -> object:
         return self._client.execute_command(*args)
 
     def info(self, section: str) -> dict[str, object]:
