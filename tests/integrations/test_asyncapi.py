@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import jsonschema
 import pytest
 import yaml
 from pydantic import BaseModel, Field, computed_field
+from typing_extensions import TypedDict
 
 from typed_rmq import ConfigError, Queue
 from typed_rmq.asyncapi import asyncapi, main, queues_of
