@@ -154,7 +154,7 @@ def an_hour(history: History, stats: Any, busy: float, seed: int) -> None:
         )
         history.record(at, sample, BUCKET)
         wait = backlog / max(busy, 0.1) / 10
-        history.buckets[-1].total = [wait + rng.lognormvariate(-2.6, 0.6) for _ in range(60)]
+        history.buckets[-1].total.extend(wait + rng.lognormvariate(-2.6, 0.6) for _ in range(60))
 
 
 def main() -> int:
@@ -170,10 +170,9 @@ def main() -> int:
     consumers(server.url, "emails", ["worker-1:4130"], [])
     app = create_app(queues, show_payloads=True, interval=10)
     sampler = app.state.sampler
+    sampler.interval = 120  # none but those that the pages take
     for n, (queue, busy) in enumerate(zip(queues, (21.0, 8.0, 0.1, 0.02), strict=True)):
         an_hour(sampler.histories[queue.name], queue.stats(), busy, n)
-        history = sampler.histories[queue.name]
-        history.latest = None  # the real counters are smaller than those of the made-up hour
     web = uvicorn.Server(uvicorn.Config(app, port=PORT, log_level="warning"))
     thread = threading.Thread(target=web.run)
     thread.start()
@@ -202,6 +201,9 @@ def main() -> int:
                 reduced_motion="reduce",
             )
             page = context.new_page()
+            for history in sampler.histories.values():
+                history.sampled_at = None  # the real counters do not go on where the made-up end
+            time.sleep(1.1)  # then the page takes a sample of its own
             page.goto(f"http://127.0.0.1:{PORT}{path}")
             if name == "question":
                 page.get_by_role("link", name="Redrive all").click()

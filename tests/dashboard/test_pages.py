@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from typed_rmq import Connection, Queue, Retry
+from typed_rmq import Connection, Queue, QueueStats, Retry
 from typed_rmq.dashboard import Discovery, create_app
 
 from .kit import ORIGIN, Order, browse, fill, make_queue, running
@@ -247,6 +248,49 @@ def test_queues_are_discovered_by_name(redis_url: str, queue_name: str, run_asyn
                     await where.aclose()
 
         run_async(look())
+
+
+@pytest.mark.servers("valkey")
+def test_a_queue_that_is_new_is_found_when_asked_for(
+    redis_url: str, queue_name: str, run_async: Run
+) -> None:
+    async def look() -> None:
+        found = Discovery(redis_url)
+        app = create_app(found)
+        with Queue[int](queue_name, redis_url) as queue:
+            async with running(app, host="localhost") as http:
+                assert (await http.get(f"/queues/{queue_name}")).status_code == 404
+                receipt = queue.publish(1)
+                for _ in range(200):
+                    if (await http.get(f"/queues/{queue_name}")).status_code == 200:
+                        break
+                    await asyncio.sleep(0.05)
+                page = await http.get(f"/queues/{queue_name}/messages/{receipt.id}")
+                assert page.status_code == 200
+        await found.aclose()
+
+    run_async(look())
+
+
+@pytest.mark.servers("valkey")
+def test_samples_are_shared_by_all_who_look(
+    redis_url: str, queue_name: str, run_async: Run
+) -> None:
+    class Counted(Queue[int]):
+        calls = 0
+
+        async def astats(self) -> QueueStats:
+            self.calls += 1
+            return await super().astats()
+
+    async def look() -> None:
+        queue = Counted(queue_name, redis_url)
+        async with browse(queue, interval=600) as http:
+            pages = await asyncio.gather(*(http.get("/") for _ in range(20)))
+            assert all(page.status_code == 200 for page in pages)
+            assert queue.calls <= 3
+
+    run_async(look())
 
 
 @pytest.mark.servers("valkey")

@@ -42,6 +42,7 @@ from typed_rmq import (
     queues,
 )
 from typed_rmq.asyncapi import asyncapi
+from typed_rmq.dashboard import Discovery, create_app, serve
 from typed_rmq.settings import QueueSettings
 from typed_rmq.testing import Drained, QueueFactory, adrain, crash, drain, published
 
@@ -368,3 +369,9 @@ def settings() -> None:
     assert_type(orders, Queue[Order])
     assert_type(orders.payload_type, object)
     assert_type(asyncapi([orders, Orders("o")], title="", version=""), dict[str, object])
+
+
+def a_dashboard_takes_queues_of_any_type(orders: Queue[Order], numbers: Queue[int]) -> None:
+    create_app([orders, numbers], read_only=True)
+    create_app(Discovery("redis://localhost"), auth=lambda request: "user" in request.session)
+    serve((numbers, orders), host="127.0.0.1", port=8070)

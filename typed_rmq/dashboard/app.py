@@ -82,16 +82,14 @@ def create_app(
         async def page(request: Request) -> Response:
             sampler.ensure_running()
             async with asyncio.timeout(PATIENCE):
-                if request.path_params and not sampler.reaches:
-                    await sampler.refresh()  # the first request may ask for any page
+                await sampler.knows(request.path_params.get("queue", ""))
                 return await endpoint(request)
 
         return page
 
     async def does(request: Request) -> Response:
         sampler.ensure_running()
-        if not sampler.reaches:
-            await sampler.refresh()
+        await sampler.knows(request.path_params["queue"])
         return await actions.do(request)
 
     @asynccontextmanager

@@ -27,8 +27,12 @@ AT_ONCE: Final = 8
 """So many queues are looked at at the same time."""
 PATIENCE: Final = 5.0
 """Seconds that one queue may take to answer."""
+ROUND: Final = 8.0
+"""Seconds that all of them together may take."""
 DISCOVER: Final = 15.0
 """Seconds between two questions of which queues there are."""
+SOON: Final = 2.0
+"""Seconds between two where somebody asks for one that is not known."""
 MAX_QUEUES: Final = 1000
 DONE: Final = 100
 DONE_BYTES: Final = 1_000_000
@@ -90,14 +94,33 @@ class Sampler:
             if started - self._sampled_at <= max_age:
                 return
             await self._discover(started)
-            gate = asyncio.Semaphore(AT_ONCE)
-
-            async def one(reach: Reach) -> None:
-                async with gate:
-                    await self.sample(reach)
-
-            await asyncio.gather(*(one(reach) for reach in list(self.reaches.values())))
+            await self._sample_all()
             self._sampled_at = time.monotonic()
+
+    async def knows(self, queue: str) -> bool:
+        """Whether there is a queue of this name; one that is new is looked for."""
+        if not self.reaches or (queue not in self.reaches and self._source is not None):
+            async with self._lock:
+                now = time.monotonic()
+                if now - self._discovered_at > SOON:
+                    self._discovered_at = float("-inf")
+                    await self._discover(now)
+        return queue in self.reaches
+
+    async def _sample_all(self) -> None:
+        gate, waiting = asyncio.Semaphore(AT_ONCE), set(self.reaches)
+
+        async def one(reach: Reach) -> None:
+            async with gate:
+                await self.sample(reach)
+                waiting.discard(reach.name)
+
+        try:
+            async with asyncio.timeout(ROUND):
+                await asyncio.gather(*(one(reach) for reach in list(self.reaches.values())))
+        except TimeoutError:
+            for name in waiting:
+                self.history(name).error = f"Not all queues answered within {ROUND:.0f} s."
 
     async def _discover(self, now: float) -> None:
         if self._source is None or now - self._discovered_at < DISCOVER:

@@ -8,6 +8,7 @@ is no bucket, and nothing is made up.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +24,9 @@ HOUR: Final = 3600.0
 KEPT: Final = round(HOUR / BUCKET) + 1
 TIMES: Final = 100
 """So many times of messages are kept in a bucket."""
-SEEN: Final = 2000
+SEEN: Final = 500
 """So many messages in flight are remembered."""
-SIGHTINGS: Final = 20
+SIGHTINGS: Final = 10
 """So often each of them."""
 
 
@@ -48,8 +49,8 @@ class Bucket:
     completed: int = 0
     failed: int = 0
     dead_lettered: int = 0
-    total: list[float] = field(default_factory=list[float])
-    handling: list[float] = field(default_factory=list[float])
+    total: array[float] = field(default_factory=lambda: array("f"))
+    handling: array[float] = field(default_factory=lambda: array("f"))
 
     @property
     def at(self) -> float:
