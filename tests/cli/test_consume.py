@@ -73,6 +73,7 @@ def test_it_works_a_queue_until_it_is_empty(shell: Shell) -> None:
         publish(shell, *(Order(order_id=n) for n in range(50)))
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_its_message_is_shipped(shell: Shell) -> None:
     publish(shell, Order(order_id=1, sku="hang"))
     running = Running(shell, "-p", "2", handler="hang_once")
@@ -165,6 +166,7 @@ def test_workers_end_when_their_supervisor_is_killed(shell: Shell) -> None:
         (("--handler", "broken:ship", *WORK), r"importing broken failed: NameError.*broken\.py"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_configured_wrongly_ends_it_at_once(
     shell: Shell, arguments: tuple[str, ...], says: str
 ) -> None:

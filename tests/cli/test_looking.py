@@ -58,6 +58,7 @@ def test_an_empty_redis_and_a_slip_of_the_finger_are_told_apart(shell: Shell) ->
         assert "there are: orders" in done.err
 
 
+@pytest.mark.slow
 def test_the_live_screen_follows_the_queue_and_ends_with_ctrl_c(shell: Shell) -> None:
     fill(shell, 5)
     screen = shell.screen("stats", "--watch", "--interval", "0.2")

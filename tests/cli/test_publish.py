@@ -210,6 +210,7 @@ def test_dedup_by_fields(shell: Shell) -> None:
     assert (done.code, done.err.count("\n")) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_progress_bar_on_a_terminal(shell: Shell) -> None:
     write(shell, *numbered(*range(30_000)))
     screen = shell.screen("publish", "orders", "in.ndjson", *MODEL, "--batch", "50")

@@ -97,6 +97,7 @@ def test_an_unexpected_error_is_one_line_as_well(shell: Shell) -> None:
     assert re.fullmatch(r"typed-rmq: .*out of order.*\n", done.err)
 
 
+@pytest.mark.slow
 def test_the_shell_completes_commands_and_names_of_queues(shell: Shell) -> None:
     with Queue[int]("orders-eu", shell.url) as one, Queue[int]("orders-us", shell.url) as two:
         one.publish(1)
@@ -125,6 +126,7 @@ def test_asyncapi_prints_the_queues_of_an_application(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+@pytest.mark.slow
 def test_completion_can_be_installed(shell: Shell, name: str) -> None:
     done = shell.process(env={"_TYPED_RMQ_COMPLETE": f"source_{name}"})
     assert done.code == 0
