@@ -87,6 +87,8 @@ class Cluster:
             *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
             *("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"),
             *("--repl-backlog-size", "64mb"),
+            # A master that gives its last slot away stays one; Redis 6.2 has no such choice.
+            *(() if self.kind == "redis6" else ("--cluster-allow-replica-migration", "no")),
             port=port,
             folder=folder,
         )
@@ -128,19 +130,16 @@ class Cluster:
         return [("127.0.0.1", node.port or 0) for node in self.nodes]
 
     def slot(self, queue: str) -> int:
-        return int(_text(self.nodes[0].command("CLUSTER", "KEYSLOT", f"{{{queue}}}")))
-
-    def _roles(self) -> dict[str, str]:
-        """Node id → how the first node that answers sees it: ``master``, ``slave <id>``."""
-        for node in self.nodes:
-            with contextlib.suppress(redis.ConnectionError):
-                lines = _text(node.command("CLUSTER", "NODES")).splitlines()
-                return {line.split()[0]: line for line in lines}
-        raise AssertionError("no node of the cluster answers")
+        return redis.crc.key_slot(queue.encode())
 
     def owner(self, queue: str) -> RunningServer:
         """The master that serves the queue's slot, by what it says of itself."""
-        slot = self.slot(queue)
+        found: list[RunningServer] = []
+        until(lambda: found.extend(self._owners(queue)) or found, f"a master for {queue}")
+        return found[0]
+
+    def _owners(self, queue: str) -> Iterator[RunningServer]:
+        slot = redis.crc.key_slot(queue.encode())
         for node in self.nodes:
             with contextlib.suppress(redis.ConnectionError):
                 for line in _text(node.command("CLUSTER", "NODES")).splitlines():
@@ -150,8 +149,7 @@ class Cluster:
                         for first, _, last in (one.partition("-") for one in fields[8:])
                         if first.isdigit()
                     ):
-                        return node
-        raise AssertionError(f"nobody serves the slot of {queue}")
+                        yield node
 
     def replica_of(self, master: RunningServer) -> RunningServer:
         """A replica that is up to date."""
@@ -175,6 +173,26 @@ class Cluster:
 
         until(look, "a replica that is up to date")
         return found[0]
+
+    def follows(self, replica: RunningServer, master: RunningServer) -> bool:
+        info = replica.command("INFO", "replication")
+        assert isinstance(info, dict)
+        return info["role"] == "slave" and int(info["master_port"]) == master.port
+
+    def spare(self) -> RunningServer:
+        """A master without a slot."""
+        for node in self.nodes:
+            with contextlib.suppress(redis.ConnectionError):
+                lines = _text(node.command("CLUSTER", "NODES")).splitlines()
+                mine = next(line.split() for line in lines if "myself" in line)
+                if "master" in mine[2] and len(mine) == 8:
+                    return node
+        raise AssertionError("every master has a slot")
+
+    def another(self, owner: RunningServer) -> RunningServer:
+        """A master that has slots, and is not this one."""
+        names = (f"q{number}" for number in range(10_000))
+        return next(one for one in map(self.owner, names) if one is not owner)
 
     def settled(self) -> None:
         """Wait until every replica follows its master, and nobody counts as failed."""

@@ -47,10 +47,13 @@ _FATAL_LINKS: Final = (
     exceptions.AuthorizationError,
     exceptions.NoPermissionError,
 )
+# redis-py takes the first word off an error that it has a class for; it stays inside of scripts.
 # "non local key": a script met a key of a slot that is on its way to another node.
 _PASSING: Final = (
     "LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "non local key",
 )  # fmt: skip
+_CLUSTER_DOWN: Final = exceptions.ClusterDownError
+_PASSING_ERRORS: Final = (_CLUSTER_DOWN, exceptions.TryAgainError)
 # A server that was the master, and has let go of what was blocked there.
 _DEMOTED: Final = ("READONLY", "UNBLOCKED")
 _URL = re.compile(r"\b[a-z]+://\S+", re.IGNORECASE)
@@ -169,12 +172,12 @@ class Attempts:
                 f"trmq:{{{self._queue}}}:* and remove the foreign one",
                 queue=self._queue,
             ) from None
-        if any(word in text for word in _DEMOTED):
+        if isinstance(error, exceptions.ReadOnlyError) or any(word in text for word in _DEMOTED):
             # A failover: the connection leads to what is a replica now. Redis 6.2 wraps the
             # error of a script in another one.
             return self._again(error, now, Resend(moved=True, reconnect=True))
-        if any(word in text for word in _PASSING):
-            return self._again(error, now, Resend(moved="CLUSTERDOWN" in text))
+        if isinstance(error, _PASSING_ERRORS) or any(word in text for word in _PASSING):
+            return self._again(error, now, Resend(moved=isinstance(error, _CLUSTER_DOWN)))
         if (right := missing_right(error)) is not None:
             raise QueueUnavailable(
                 f"queue {self._queue!r}: Redis refuses this user: {_clean(right)}. Compare its "
@@ -198,6 +201,8 @@ class Attempts:
             self._since = now
         self._failures += 1
         reason = _clean(str(error)) or type(error).__name__
+        if isinstance(error, exceptions.AskError):  # redis-py leaves the numbers only
+            reason = f"{'MOVED' if isinstance(error, exceptions.MovedError) else 'ASK'} {reason}"
         spent = now - self._since
         if spent >= self._budget:
             raise QueueUnavailable(
