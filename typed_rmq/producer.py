@@ -19,7 +19,7 @@ from .dedup import Dedup, Hasher
 from .errors import ConfigError, PayloadError, QueueFull
 from .events import DataLoss, Dropped, Duplicate, Observer, Observers, Published
 from .keys import PRIORITIES, QueueKeys
-from .results import Priority, Receipt
+from .results import Priority, Receipt, stored
 from .retry import Duration, seconds
 from .serializers.codec import Codec
 
@@ -51,10 +51,6 @@ class Lane:
     def next_number(self) -> int:
         self.number += 1
         return self.number
-
-    def next_id(self) -> bytes:
-        self.made += 1
-        return b"%b%08x" % (self.token, self.made)
 
     def touches(self) -> bool:
         """Whether it is time that its key in Redis is given another hour."""
@@ -190,33 +186,41 @@ class Producer(Generic[T]):
         ids: list[bytes] = []
         envelopes: list[bytes] = []
         dedup_keys: list[bytes] = []
-        key_prefix = self.keys.dedup
-        prepare, seal, hasher = self._codec.prepare, self._codec.seal, self._hasher
+        codec, hasher, key_prefix = self._codec, self._hasher, self.keys.dedup
+        prepare, seal = codec.prepare, codec.seal if codec.seals else None
         plain, keyed = options.start, options.start_keyed
         headers, explicit = options.headers, options.dedup_key
-        digests, start, dedup_key = b"", plain, b""
-        for payload in payloads:
-            try:
+        digests, start = b"", plain
+        # An id that was made is never made again, also where its message is refused.
+        token, made = lane.token, lane.made
+        try:
+            for payload in payloads:
                 validated, data = prepare(payload)
                 if hasher is not None:
                     if explicit is None:
                         key, content = hasher.digest(validated, data)
                     else:
                         key, content = hasher.explicit(explicit, validated, data)
-                    dedup_key = key_prefix + key
-                    digests = key + content
-                    # An explicit key comes with the content's digest, to tell conflicts.
-                    start = keyed if content else plain
-                message_id = lane.next_id()
-                stored = seal(data, message_id)
-            except PayloadError as error:
-                if first is not None:
-                    raise at_index(error, first + len(ids)) from None
-                raise
-            ids.append(message_id)
-            envelopes.append(wire.build(start, message_id, digests, headers, stored))
-            if hasher is not None:
-                dedup_keys.append(dedup_key)
+                    dedup_keys.append(key_prefix + key)
+                    digests = key
+                    if content:
+                        # An explicit key comes with the content's digest, to tell conflicts.
+                        digests = key + content
+                        start = keyed
+                    else:
+                        start = plain
+                made += 1
+                message_id = b"%b%08x" % (token, made)
+                if seal is not None:
+                    data = seal(data, message_id)
+                ids.append(message_id)
+                envelopes.append(wire.build(start, message_id, digests, headers, data))
+        except PayloadError as error:
+            if first is not None:
+                raise at_index(error, first + len(ids)) from None
+            raise
+        finally:
+            lane.made = made
         return Batch(ids, envelopes, dedup_keys)
 
     def command(self, lane: Lane, batch: Batch, options: PublishOptions) -> Command[PublishReply]:
@@ -261,7 +265,7 @@ class Producer(Generic[T]):
                 "raise max_length, or choose overflow='block' or 'drop_oldest'",
                 queue=self.keys.name,
             )
-        receipts = [Receipt(message_id.decode()) for message_id in batch.ids]
+        receipts = [stored(message_id.decode()) for message_id in batch.ids]
         dropped: list[str] = []
         if reply.answer:
             for exception in reply.answer.split(","):

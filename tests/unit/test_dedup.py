@@ -99,7 +99,7 @@ def digests(
     hasher: Hasher[Any] = bind(dedup or Dedup(), adapter, tp, queue, stable=codec.stable)
     key, content = hasher.digest(*codec.prepare(payload))
     for digest in filter(None, (key, content)):
-        assert re.fullmatch(rb"[A-Za-z0-9_-]{22}", digest)
+        assert re.fullmatch(rb"[A-Za-z0-9+/]{22}", digest)
     return key, content
 
 

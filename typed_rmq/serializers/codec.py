@@ -28,6 +28,7 @@ from pydantic_core import to_json
 from ..errors import ConfigError, PayloadError
 from .chain import Chain, Step
 from .checks import ANY_NAN, NULL, arrange, scan, too_deep
+from .flat import flat_writer
 from .json import Json, JsonSerializer
 from .problems import Unreadable, location, problems_of, summary
 from .protocol import Serializer, SerializerFactory, Wrapper
@@ -142,6 +143,9 @@ class Codec(Generic[T]):
         self._classes = frozenset(shape.records)
         self._contains = shape.nested and not shape.records
         self.prepare: Callable[[T], tuple[T, bytes]] = self._quick if quick else self._careful
+        flat = flat_writer(adapter, self._quick, max_payload) if self.stable else None
+        if flat is not None:
+            self.prepare = flat.prepare
 
     # Writing
 
@@ -287,6 +291,11 @@ class Codec(Generic[T]):
                 "val_json_bytes to 'base64' in the type's config"
             )
         return _Refusal(f"the payload cannot be written: {type(error).__name__}")
+
+    @property
+    def seals(self) -> bool:
+        """Whether ``seal`` does anything."""
+        return bool(self._chain.steps)
 
     def seal(self, data: bytes, message_id: bytes) -> bytes:
         """The bytes to store: ``data`` itself, or compressed, encrypted, and so on.
