@@ -34,7 +34,7 @@ __all__ = ["Dedup", "DedupKey", "Hasher", "bind"]
 
 DIGEST_BYTES = 16
 DIGEST_CHARS = 22
-_VERSION = b"trmq1"
+_VERSION = b"trmq2"
 
 
 # Without slots: typing writes the type argument of Dedup[Order](...) into the instance.

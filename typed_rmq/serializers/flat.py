@@ -80,9 +80,11 @@ class FlatWriter(Generic[T]):
     def _written(self, payload: T) -> tuple[T, bytes]:
         try:
             data = self._write(payload)
-        except ValueError:  # a lone surrogate
-            return self._otherwise(payload)
-        return (payload, data) if len(data) <= self._longest else self._otherwise(payload)
+            if len(data) <= self._longest:
+                return payload, data
+        except ValueError:
+            pass  # a lone surrogate; said outside, as this error shows it
+        return self._otherwise(payload)
 
     def _fits(self, fields: dict[str, object]) -> bool:
         """Where there are floats, which must be finite, and fields that may be None."""
