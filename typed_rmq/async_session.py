@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -34,6 +35,9 @@ _sessions: weakref.WeakSet[AsyncSession[Any]] = weakref.WeakSet()
 
 _leaving: Final[set[asyncio.Task[None]]] = set()
 """Tasks that close sessions whose loop was left: asyncio itself holds tasks only weakly."""
+
+_under_way: Final[set[asyncio.Task[None]]] = set()
+"""Tasks that claim the next batch."""
 
 
 class AsyncSession(Session[T], Generic[T]):
@@ -81,7 +85,30 @@ class AsyncSession(Session[T], Generic[T]):
         message = self.core.take(time.monotonic())
         if message is not None and self._timer is None:
             self._keep()
+        if self.core.low:
+            self.claim_ahead()
         return message
+
+    def claim_ahead(self) -> None:
+        """Send the next claim, while what was fetched is still being handled.
+
+        From Python 3.12 on it leaves at once; before, when the event loop comes round.
+        """
+        if self._lane.locked() or self._turn.locked() or self._closed:
+            self.core.low = False
+            return
+        request = self.core.ahead(time.monotonic())
+        if request is not None:
+            task = _at_once(self._exchange_ahead(request), self.loop)
+            _under_way.add(task)
+            task.add_done_callback(_under_way.discard)
+
+    async def _exchange_ahead(self, request: Cycle) -> None:
+        async with self._lane:
+            # Where somebody else was faster, the call that was open has been sent by now.
+            if self.core.is_open(request):
+                with contextlib.suppress(TypedRMQError):  # the loop repeats it, and then raises
+                    await self._exchange(request)
 
     async def take(self) -> Message[T] | None:
         """The next message, waiting for one; ``None`` at the end."""
@@ -92,6 +119,8 @@ class AsyncSession(Session[T], Generic[T]):
         message = await self._fetch(None if timeout is None else time.monotonic() + timeout)
         if message is not None:
             self._keep()
+        if self.core.low:
+            self.claim_ahead()
         return message
 
     async def _fetch(self, until: float | None) -> Message[T] | None:
@@ -105,6 +134,9 @@ class AsyncSession(Session[T], Generic[T]):
                 async with self._lane:
                     if self._closed:
                         return None
+                    if self.core.fetched:  # claimed ahead, while the lane was waited for
+                        asked = True
+                        continue
                     step = self.core.next(time.monotonic())
                     if isinstance(step, Wait) and until is not None:
                         left = until - now
@@ -178,6 +210,11 @@ class AsyncSession(Session[T], Generic[T]):
         return self.core.stopping
 
     # --- verdicts
+
+    @property
+    def armed(self) -> bool:
+        """Whether a timer will see to the verdicts that wait to be sent."""
+        return self._armed_at is not None
 
     def recorded(self) -> None:
         if self._armed_at is None:
@@ -426,6 +463,15 @@ class AsyncSession(Session[T], Generic[T]):
         for link in (self._link, self._side, self._pulse):
             link.forget()
         self.core.disown()
+
+
+def _at_once(
+    work: Coroutine[object, object, None], loop: asyncio.AbstractEventLoop
+) -> asyncio.Task[None]:
+    """A task that has begun already, where Python knows such."""
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)
 
 
 def _after_fork() -> None:

@@ -168,12 +168,12 @@ def _left(
 class _Loop(Generic[T]):
     """The iterator of one ``for`` loop."""
 
-    __slots__ = ("__weakref__", "_done", "_frame", "_managed", "_message", "_session", "_take")
+    __slots__ = ("__weakref__", "_advance", "_core", "_frame", "_managed", "_message", "_session")
 
     def __init__(self, session: SyncSession[T], *, managed: bool) -> None:
         self._session = session
-        self._take = session.core.take
-        self._done = session.core.done
+        self._core = session.core
+        self._advance = session.core.advance
         self._managed = managed
         self._message: Message[T] | None = None
         self._frame = 0
@@ -184,12 +184,14 @@ class _Loop(Generic[T]):
     def __next__(self) -> Message[T]:
         previous = self._message
         if previous is not None:
-            done = self._done(previous.envelope)
-            message = self._take(monotonic())
+            message = self._advance(previous.envelope, monotonic())
             if message is not None:
                 self._message = message
-                if done:
-                    self._session.recorded()
+                session = self._session
+                if not session.armed:
+                    session.recorded()
+                if self._core.low:
+                    session.claim_ahead()
                 return message
             # The ack leaves with the next claim. It is settled: an interrupt while waiting for
             # the next message must not fail it.
@@ -223,11 +225,12 @@ class _Loop(Generic[T]):
 class _AsyncLoop(Generic[T]):
     """The iterator of one ``async for`` loop."""
 
-    __slots__ = ("__weakref__", "_frame", "_managed", "_message", "_session", "_take_now")
+    __slots__ = ("__weakref__", "_advance", "_core", "_frame", "_managed", "_message", "_session")
 
     def __init__(self, session: AsyncSession[T], *, managed: bool) -> None:
         self._session = session
-        self._take_now = session.take_now
+        self._core = session.core
+        self._advance = session.core.advance
         self._managed = managed
         self._message: Message[T] | None = None
         self._frame = 0
@@ -237,14 +240,19 @@ class _AsyncLoop(Generic[T]):
 
     def __anext__(self) -> Coroutine[object, object, Message[T]]:
         previous = self._message
-        if previous is not None:
-            self._session.done(previous.envelope)
-        elif not self._frame:
-            self._frame = current_frame(1)
-        message = self._message = self._take_now()
-        if message is not None:
-            return _ready(message)
-        return self._next()
+        if previous is None:
+            if not self._frame:
+                self._frame = current_frame(1)
+            return self._next()
+        message = self._message = self._advance(previous.envelope, monotonic())
+        session = self._session
+        if not session.armed:
+            session.recorded()
+        if message is None:
+            return self._next()
+        if self._core.low:
+            session.claim_ahead()
+        return _ready(message)
 
     async def _next(self) -> Message[T]:
         session = self._session

@@ -43,6 +43,10 @@ MAX_WAIT: Final = 15.0
 MIN_WAIT: Final = 0.002
 """Seconds: Redis takes zero for 'for ever'."""
 
+AHEAD: Final = 16
+"""From so many messages on, the next batch is claimed while one is handled: below, the handler is
+slow, or there is little to do."""
+
 HAND_BACK: Final = 1.0
 """Seconds after which a batch that is stuck behind a slow message is given back to others."""
 
@@ -97,6 +101,7 @@ class ConsumerCore(Hands, Generic[T]):
         self.plan = plan
         self.prefetch: Prefetch = Prefetch(plan.prefetch)
         self._decoder = decoder
+        self._plain = decoder.plain
         self._owner = owner
         self._report = report
         self._token = token
@@ -115,6 +120,12 @@ class ConsumerCore(Hands, Generic[T]):
         self._usual: tuple[bytes, int] = (b"", 0)
         self._delivered = 0
         self._batch_at = 0.0
+        # With so few messages left, the next ones are claimed; see `ahead`.
+        self._low_at = -1
+        self.low: bool = False
+        self._ahead = False
+        self._mark_at = 0.0
+        self._marked = 0
         self._empty = False
         self._drain = False
         self._due: float | None = None
@@ -153,8 +164,44 @@ class ConsumerCore(Hands, Generic[T]):
             if self._since is not None:
                 self._since[field] = now
             self._delivered += 1
+            if len(self._buffer) == self._low_at:
+                self.low = True
             return self.message_type(payload, envelope, self._owner)
         return None
+
+    def advance(self, envelope: bytes, now: float) -> Message[T] | None:
+        """``done`` and ``take`` in one frame: what a bare loop does with nearly every message."""
+        field = envelope[_FIELD]
+        if self._hands.pop(field, None) is not None:
+            if self._plain_acks and self._suspect is None:
+                self._acks.append(field)
+            else:
+                self._acked(field)
+        if not self._buffer:
+            return None
+        if self.stopping or now > self.lease_until or self._since is not None:
+            return self.take(now)
+        try:
+            envelope = self._buffer.popleft()
+        except IndexError:  # handed back by the keeper, just now
+            return None
+        usual, start = self._usual
+        try:
+            if envelope[_KIND] != usual:
+                self._buffer.appendleft(envelope)
+                return self.take(now)
+            payload = self._plain(envelope, start)
+        except Exception as error:  # noqa: BLE001 - validators may raise anything
+            self._bury(envelope, error)
+            return self.take(now)
+        except BaseException:  # a KeyboardInterrupt: it was not started
+            self._buffer.appendleft(envelope)
+            raise
+        self._hands[envelope[_FIELD]] = envelope
+        self._delivered += 1
+        if len(self._buffer) == self._low_at:
+            self.low = True
+        return self.message_type(payload, envelope, self._owner)
 
     def _unusual(self, envelope: bytes, field: bytes) -> T:
         """The payload of a message whose head is not like that of the one before."""
@@ -218,10 +265,49 @@ class ConsumerCore(Hands, Generic[T]):
             return False
         return self._drain or self._want() == 0
 
+    def ahead(self, now: float) -> Cycle | None:
+        """A claim to send while what was fetched is still being handled, if that is wise.
+
+        To be asked for when ``low`` is set. Never more is held than one batch. Where anything is
+        out of the ordinary, the claim waits until the buffer is empty, as usual.
+        """
+        self.low = False
+        left = len(self._buffer)
+        if (
+            self._open is not None
+            or self.session is None
+            or self.stopping
+            or self._suspect is not None
+            or self._drain
+            or self._verdicts
+            or self._expired
+            or self._to_reap
+            or self.plan.max_messages is not None
+        ):
+            return None
+        self._ahead = True
+        handled = self._delivered - self._marked
+        if handled >= self.prefetch.size // 2:
+            # No batch ends here before the next begins: a whole one would have taken so long.
+            self.prefetch.handled((now - self._mark_at) * self.prefetch.size / handled)
+            self._mark_at, self._marked = now, self._delivered
+        want = min(self.prefetch.size, MAX_BATCH - len(self._hands)) - left
+        return self._begin(now, want) if want > 0 else None
+
+    @property
+    def fetched(self) -> bool:
+        """Whether there are messages to take."""
+        return bool(self._buffer)
+
+    def is_open(self, request: Cycle) -> bool:
+        """Whether this call still waits for its answer."""
+        return self._open is request
+
     def _adapt(self, now: float) -> None:
-        if self._batch_at:
+        if self._batch_at and not self._ahead:
             self.prefetch.handled(now - self._batch_at)
-            self._batch_at = 0.0
+        self._batch_at = 0.0
+        self._ahead = False
 
     def _want(self) -> int:
         # What has a verdict is gone by the time that Redis claims: it is settled in the same call.
@@ -350,6 +436,10 @@ class ConsumerCore(Hands, Generic[T]):
     def _received(self, fresh: list[bytes], now: float) -> None:
         self._buffer.extend(fresh)
         self._batch_at = now
+        if not self._ahead:
+            self._mark_at, self._marked = now, self._delivered
+        batch = len(self._buffer)
+        self._low_at = min(batch, self.prefetch.size // 2) - 1 if batch >= AHEAD else -1
         self._idle_since = None
         self._report.claimed(fresh, now - self._sent_at)
 

@@ -53,12 +53,15 @@ class Hands:
         field = envelope[_FIELD]
         if self._hands.pop(field, None) is None:
             return False
+        self._acked(field)
+        return True
+
+    def _acked(self, field: bytes) -> None:
         self._no_suspect(field)
         if self._plain_acks:
             self._acks.append(field)
         else:
             self._verdicts.append(Verdict(b"a", field, self._duration(field)))
-        return True
 
     def ack(self, envelope: bytes) -> None:
         """Ack a message; ``AlreadySettled`` or ``LeaseLost`` where it has a verdict."""

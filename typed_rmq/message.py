@@ -26,6 +26,8 @@ class Owner(Protocol):
 
     def ack(self, envelope: bytes, /) -> None: ...
 
+    def done(self, envelope: bytes, /) -> object: ...
+
     def retry(self, envelope: bytes, delay: float | None, /) -> None: ...
 
     def reject(self, envelope: bytes, reason: str, /) -> None: ...
@@ -215,8 +217,7 @@ class Message(Generic[T]):
     ) -> bool:
         owner, envelope = self._owner, self.envelope
         if error is None:
-            if owner.is_held(envelope):
-                owner.ack(envelope)
+            owner.done(envelope)
             return False
         if isinstance(error, Exception):
             if owner.is_held(envelope):

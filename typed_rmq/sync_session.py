@@ -67,6 +67,8 @@ class SyncSession(Session[T], Generic[T]):
         self._closed = False
         self.was_interrupted: bool = False
         self._connection_seen = 0
+        # A claim that was sent and whose reply was not read yet; guarded by the lane.
+        self._under_way: tuple[Cycle, Command[CycleReply], float] | None = None
         _sessions.add(self)
 
     # --- taking messages
@@ -78,6 +80,8 @@ class SyncSession(Session[T], Generic[T]):
             message = self._fetch(None)
             if message is not None:
                 self._keep()
+        if self.core.low:
+            self.claim_ahead()
         return message
 
     def receive(self, timeout: float | None) -> Message[T] | None:
@@ -98,6 +102,34 @@ class SyncSession(Session[T], Generic[T]):
             self._due_at = hand_back
             self._keeper.wake()
 
+    def claim_ahead(self) -> None:
+        """Send the next claim, without waiting for its reply, where nothing else is under way."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            if not self._lane.acquire(blocking=False):
+                return
+            try:
+                request = None if self._closed else self.core.ahead(time.monotonic())
+                if request is not None:
+                    command = self.cycle_command(request)
+                    started = self._driver.begin(command, self._link)
+                    self._under_way = request, command, started
+            finally:
+                self._lane.release()
+        finally:
+            self._turn.release()
+
+    def _collect(self, budget: float | None = None) -> bool:
+        """Read the reply of a claim that is under way; with the lane in hand."""
+        if self._under_way is None:
+            return False
+        (request, command, started), self._under_way = self._under_way, None
+        reply = self._driver.finish(command, self._link, started, sleep=self._sleep, budget=budget)
+        self._noticed_connection()
+        self.core.on_reply(request, reply, time.monotonic())
+        return True
+
     def _fetch(self, until: float | None) -> Message[T] | None:
         asked = False
         with self._turn:
@@ -109,6 +141,9 @@ class SyncSession(Session[T], Generic[T]):
                 with self._lane:
                     if self._closed:
                         return None
+                    if self._collect() or self.core.fetched:
+                        asked = True
+                        continue
                     step = self.core.next(time.monotonic())
                     if isinstance(step, Wait) and until is not None:
                         left = until - now
@@ -181,9 +216,13 @@ class SyncSession(Session[T], Generic[T]):
 
     # --- verdicts
 
+    @property
+    def armed(self) -> bool:
+        """Whether the keeper knows that a verdict waits to be sent."""
+        return self._armed_at is not None
+
     def recorded(self) -> None:
-        armed_at = self._armed_at
-        if armed_at is None:
+        if self._armed_at is None:
             armed_at = self._armed_at = time.monotonic() + self.core.plan.ack_linger
             if not self._watched or armed_at < self._due_at:
                 self._watched = True
@@ -210,6 +249,7 @@ class SyncSession(Session[T], Generic[T]):
     def _flush(self, budget: float | None = None) -> None:
         """Send what waits; an unanswered call first."""
         with self._lane:
+            self._collect(budget)
             request = self.core.begin(time.monotonic())
             if request is None:
                 return
@@ -248,8 +288,10 @@ class SyncSession(Session[T], Generic[T]):
                 self._flush(CHORE_BUDGET)
         hand_back = self.core.hand_back_due()
         if hand_back is not None and now >= hand_back:
-            self.core.hand_back()
-            self._flush(CHORE_BUDGET)
+            with self._lane:
+                self._collect(CHORE_BUDGET)
+                self.core.hand_back()
+                self._flush(CHORE_BUDGET)
         if self.core.holding and (self._extend or now >= self.core.renewal_due()):
             self._extend = False
             self._renew()
@@ -312,6 +354,7 @@ class SyncSession(Session[T], Generic[T]):
             def send(command: Command[CycleReply]) -> CycleReply:
                 return self._driver.execute(command, self._link, budget=budget)
 
+            self._collect(budget)
             say_goodbye(self, send)
         except TypedRMQError as error:
             logger.warning(
@@ -327,6 +370,7 @@ class SyncSession(Session[T], Generic[T]):
     def after_fork(self) -> None:
         """In the child: this session, its messages, and its connection are the parent's."""
         self._closed = True
+        self._under_way = None
         for link in (self._link, self._side, self._pulse):
             link.forget()
         self._keeper.forget()

@@ -85,6 +85,10 @@ class WatchedCore(ConsumerCore[T], Generic[T]):
             self.entered(message.envelope)
         return message
 
+    def advance(self, envelope: bytes, now: float) -> Message[T] | None:
+        self.done(envelope)
+        return self.take(now)
+
     def entered(self, envelope: bytes) -> None:
         """Its handling begins, unless it has begun before."""
         field = envelope[wire.FIELD]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.proxy import Proxy
 from typed_rmq import Connection, Queue, QueueUnavailable
-from typed_rmq.scripts import CYCLE, PUBLISH
+from typed_rmq.scripts import CYCLE, ENQUEUE
 
 pytestmark = pytest.mark.servers("valkey")
 
@@ -313,7 +313,7 @@ def test_f20_cancelled_while_redis_does_not_answer(
     async def main() -> None:
         async with Queue[int](queue_name, proxy.url, dedup=None) as queue:
             await queue.apublish(0)
-            disturb(PUBLISH.sha)
+            disturb(ENQUEUE.sha)
             await cut(queue.apublish(1))
             proxy.heal()
             receipt = await queue.apublish(2)
@@ -347,13 +347,13 @@ def test_f20_the_budget_is_not_outlived_by_a_cancelled_call(
         connection = Connection(proxy.url, retry_budget=20)
         async with connection, Queue[int](queue_name, connection) as queue:
             await queue.apublish(0)
-            proxy.lose_request(PUBLISH.sha, times=1000)
+            proxy.lose_request(ENQUEUE.sha, times=1000)
             with contextlib.suppress(TimeoutError, QueueUnavailable):
                 async with asyncio.timeout(0.3):
                     await queue.apublish(1)
-            sent = proxy.count(PUBLISH.sha)
+            sent = proxy.count(ENQUEUE.sha)
             await asyncio.sleep(0.5)
-            assert proxy.count(PUBLISH.sha) == sent
+            assert proxy.count(ENQUEUE.sha) == sent
             assert len(asyncio.all_tasks()) == 1
             proxy.heal()
             await queue.apublish(2)

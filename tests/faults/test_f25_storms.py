@@ -12,7 +12,7 @@ import pytest
 from tests.faults.proxy import Proxy
 from typed_rmq import Connection, Observer, Queue, QueueUnavailable
 from typed_rmq.events import Unavailable
-from typed_rmq.scripts import CYCLE, PUBLISH
+from typed_rmq.scripts import CYCLE, ENQUEUE
 
 pytestmark = pytest.mark.servers("valkey")
 
@@ -52,14 +52,14 @@ def test_f25_one_publish_that_is_never_answered(
             await queue.aclose()
             await connection.aclose()
 
-    (proxy.lose_request if fault == "lost request" else proxy.lose_reply)(PUBLISH.sha, 10_000)
+    (proxy.lose_request if fault == "lost request" else proxy.lose_reply)(ENQUEUE.sha, 10_000)
     started = time.monotonic()
     with pytest.raises(QueueUnavailable, match=r"0\.6 s") as caught:
         queue.publish(1) if mode == "sync" else run_async(apublish())
     took = time.monotonic() - started
     assert 0.3 < took < 2
     assert caught.value.queue == queue_name
-    calls = _calls(proxy, PUBLISH.sha)
+    calls = _calls(proxy, ENQUEUE.sha)
     # With full jitter and a doubling delay, 0.6 s are a handful of tries, not thousands.
     assert 3 <= len(calls) < 60
     assert len(set(calls)) == 1, "the same call, with the same operation number"
@@ -77,7 +77,7 @@ def test_f25_after_the_storm_the_queue_works_again(
     with Connection(proxy.url, retry_budget=0.3) as connection:
         queue = Queue[int](queue_name, connection, dedup=None)
         queue.publish(0)
-        proxy.lose_reply(PUBLISH.sha, 10_000)
+        proxy.lose_reply(ENQUEUE.sha, 10_000)
         with pytest.raises(QueueUnavailable):
             queue.publish(1)
         proxy.heal()
@@ -110,15 +110,15 @@ def test_f25_many_threads_in_one_outage_all_get_through_once(
 ) -> None:
     with Queue[int](queue_name, proxy.url, dedup=None) as queue:
         threads = [threading.Thread(target=queue.publish, args=(n,)) for n in range(12)]
-        proxy.lose_request(PUBLISH.sha, 15)
-        proxy.lose_reply(PUBLISH.sha, 15)
+        proxy.lose_request(ENQUEUE.sha, 15)
+        proxy.lose_reply(ENQUEUE.sha, 15)
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(20)
         assert sorted(each.payload or 0 for each in queue.peek(100)) == list(range(12))
         # Every call went out again under the number that it had.
-        calls = _calls(proxy, PUBLISH.sha)
+        calls = _calls(proxy, ENQUEUE.sha)
         assert len(calls) == 12 + 30
         assert len(set(calls)) == 12
 

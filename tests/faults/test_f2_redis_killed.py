@@ -18,7 +18,7 @@ from tests.conftest import MakeServer
 from tests.faults.proxy import Proxy
 from tests.servers import RunningServer
 from typed_rmq import Queue
-from typed_rmq.scripts import CYCLE, PUBLISH
+from typed_rmq.scripts import CYCLE, ENQUEUE
 
 RunAsync = Callable[[Coroutine[Any, Any, object]], object]
 
@@ -119,7 +119,7 @@ def test_f2_a_publish_whose_redis_was_killed_is_stored_once(mortal: Mortal, way:
     with Queue[int]("q", way.url, dedup=None) as queue:
         queue.publish(0)
         for number in range(1, 3):
-            way.lose_reply(PUBLISH.sha, hook=mortal.die)
+            way.lose_reply(ENQUEUE.sha, hook=mortal.die)
             queue.publish(number)
             mortal.settle()
         assert mortal.deaths == 2

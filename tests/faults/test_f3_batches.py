@@ -10,16 +10,16 @@ import pytest
 
 from tests.faults.proxy import Proxy
 from typed_rmq import PayloadError, Queue
-from typed_rmq.scripts import PUBLISH
+from typed_rmq.scripts import ENQUEUE
 
 RunAsync = Callable[[Coroutine[Any, Any, object]], object]
 
 
 def disturb(proxy: Proxy, what: str) -> None:
     if what == "request":
-        proxy.lose_request(PUBLISH.sha)
+        proxy.lose_request(ENQUEUE.sha)
     else:
-        proxy.lose_reply(PUBLISH.sha)
+        proxy.lose_reply(ENQUEUE.sha)
 
 
 @pytest.mark.parametrize("what", ["request", "reply"])

@@ -15,7 +15,7 @@ from tests.faults.actors import eventually
 from tests.faults.proxy import Proxy
 from tests.servers import RunningServer
 from typed_rmq import Connection, Queue, QueueCorrupt, QueueFull, QueueUnavailable, Retry
-from typed_rmq.scripts import CYCLE, DEAD_PURGE, PUBLISH, PURGE, REDRIVE
+from typed_rmq.scripts import CYCLE, DEAD_PURGE, ENQUEUE, PURGE, REDRIVE
 
 RunAsync = Callable[[Coroutine[Any, Any, object]], object]
 
@@ -97,9 +97,9 @@ def _lose(proxy: Proxy, what: str, sha: bytes, times: int = 1) -> None:
 def test_f3_publish(proxy: Proxy, queue_name: str, what: str) -> None:
     with Queue[int](queue_name, proxy.url, dedup=None) as queue:
         first = queue.publish(0)
-        _lose(proxy, what, PUBLISH.sha, 2)
+        _lose(proxy, what, ENQUEUE.sha, 2)
         second = queue.publish(1)
-        _lose(proxy, what, PUBLISH.sha)
+        _lose(proxy, what, ENQUEUE.sha)
         rest = queue.publish_many(range(2, 6))
         assert proxy.lost == 3
         receipts = [first, second, *rest]
@@ -116,9 +116,9 @@ def test_f3_a_repeated_publish_is_no_duplicate_of_itself(
 ) -> None:
     with Queue[int](queue_name, proxy.url) as queue:
         queue.publish(0)
-        _lose(proxy, what, PUBLISH.sha)
+        _lose(proxy, what, ENQUEUE.sha)
         assert not queue.publish(1).duplicate
-        _lose(proxy, what, PUBLISH.sha)
+        _lose(proxy, what, ENQUEUE.sha)
         assert queue.publish(1).duplicate
         stats = queue.stats()
         assert (stats.published, stats.duplicates) == (2, 1)
@@ -129,7 +129,7 @@ def test_f3_a_repeated_publish_is_no_duplicate_of_itself(
 def test_f3_full_is_answered_once(proxy: Proxy, queue_name: str, what: str) -> None:
     with Queue[int](queue_name, proxy.url, max_length=1) as queue:
         queue.publish(0)
-        _lose(proxy, what, PUBLISH.sha)
+        _lose(proxy, what, ENQUEUE.sha)
         with pytest.raises(QueueFull):
             queue.publish(1)
         assert queue.purge() == 1
@@ -186,7 +186,7 @@ def test_f3_an_async_consumers_cycles(
 ) -> None:
     async def main() -> None:
         async with Queue[int](queue_name, proxy.url, dedup=None) as queue:
-            _lose(proxy, what, PUBLISH.sha)
+            _lose(proxy, what, ENQUEUE.sha)
             await queue.apublish_many(range(8))
             seen = []
             async for msg in queue.consume(prefetch=3, until_empty=True):

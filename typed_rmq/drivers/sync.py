@@ -235,12 +235,21 @@ class SyncDriver:
             link.send(pack_command(command))
         return time.monotonic()
 
-    def finish(self, command: Command[R], link: SyncLink, started: float) -> R:
+    def finish(
+        self,
+        command: Command[R],
+        link: SyncLink,
+        started: float,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        budget: float | None = None,
+    ) -> R:
         """What ``execute`` returns, for a command that ``begin`` has sent."""
         try:
             return command.parse(link.receive())
         except RETRIABLE as error:
-            return self._persist(command, link, error, time.sleep, self._budget, started)
+            budget = self._budget if budget is None else min(budget, self._budget)
+            return self._persist(command, link, error, sleep, budget, started)
 
     def _persist(
         self,
