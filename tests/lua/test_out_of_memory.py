@@ -70,6 +70,18 @@ def test_publish_is_refused_whole(kit: Kit) -> None:
     assert kit.ready() == [b"old", b"later"]
 
 
+@pytest.mark.parametrize("delay", [0, 5_000], ids=["at once", "delayed"])
+def test_a_repeated_publish_is_answered_by_a_full_redis(kit: Kit, delay: int) -> None:
+    """Found by the model: stored, the answer lost, Redis full, and then 'nothing was stored'."""
+    kit.publish(b"1", n=1, delay=delay)
+    kit.publish(b"2", n=2, delay=delay, key="K")
+    with out_of_memory(kit.client):
+        assert kit.publish(b"2", n=2, delay=delay, key="K").status == "again"
+        assert kit.publish(b"1", n=1, delay=delay).status == "old"
+        refused(kit, lambda: kit.publish(b"3", n=3, delay=delay))
+    assert len(kit.ready()) + len(kit.delayed()) == 2
+
+
 def test_redrive_is_refused_whole(kit: Kit) -> None:
     kit.publish(b"x", key="K")
     kit.cycle(verdicts=[bury(e) for e in kit.claim()])

@@ -27,11 +27,11 @@ if entered ~= n or n == 1 or ARGV[3] == '1' then
     call('DEL', lane)
   elseif type(entered) == 'number' then
     call('DECR', lane)
-  elseif string.find(entered.err, 'OOM', 1, true) then
-    return entered
   end
   local state, missing, stored = lane_enter(lane, n)
   if state ~= 'new' then return { state, stored, 0 } end
+  -- Out of memory; but what was stored before must not be said to be refused.
+  if type(entered) == 'table' and string.find(entered.err, 'OOM', 1, true) then return entered end
   lost, before = missing, call('GET', lane)
   lane_leave(lane, ARGV[1], '')
 end
