@@ -375,7 +375,10 @@ if marks[2] and not blocked then redis.call('HDEL', meta, 'blocked') end
 -- 4. The bell: rung while there is work for others, or to tell them of an earlier time.
 local work = not paused and left_over + suspects_left > 0
 local new_lease_first = not score and not reaped and next_lease and now + lease < next_lease
-local tell = work or (due_moved and not paused) or new_lease_first
+-- Who takes something does not sleep: what only it knows of the next due time would be known to
+-- nobody. Nobody sleeps for longer than 15 s (MAX_WAIT in core.py), so what is due later can wait.
+local busy = #claimed > 0 and next_due and next_due - now < 15000
+local tell = work or (due_moved and not paused) or new_lease_first or busy
   or (closing and (next_due or next_lease))
 if tell and bell_before == 0 then
   redis.call('RPUSH', bell, '1')
