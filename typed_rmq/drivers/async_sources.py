@@ -42,15 +42,30 @@ class AsyncPoolSource:
         self._pool = pool
         self._owned = owned
         self._closed = False
+        self._last: aio_connection.AbstractConnection | None = None
+        """The one given back last, which the pool gives away first."""
 
     async def acquire(
         self, ask: tuple[str, int] | None = None
     ) -> aio_connection.AbstractConnection:
         del ask
-        return await self._pool.get_connection()
+        last, self._last = self._last, None
+        if self._owned or (last is not None and last.is_connected):
+            return await self._pool.get_connection()
+        # A user's client introduces itself, which Redis before 7.2 refuses. redis-py swallows that
+        # error, but it stays in a ring with all the frames below: see `loosened`. So a connection
+        # is made in a task of its own, below which there is only the event loop.
+        connecting = asyncio.create_task(self._pool.get_connection())
+        try:
+            return await connecting
+        except asyncio.CancelledError:
+            if connecting.done() and not connecting.cancelled() and not connecting.exception():
+                await self._pool.release(connecting.result())
+            raise
 
     async def release(self, connection: aio_connection.AbstractConnection) -> None:
         await self._pool.release(connection)
+        self._last = connection
         if self._closed:  # by a loop that said goodbye after its queue was closed
             await self._pool.disconnect()
 
