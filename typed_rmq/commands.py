@@ -41,15 +41,22 @@ __all__ = [
 class Command(Generic[R]):
     """One call of a script.
 
+    Its keys are ``fixed``, those of many calls alike, and ``more``, those of this one.
     ``full_at`` is the position of the argument that lets the script pass when Redis is out of
     memory, where it is ``FULL``; without one, such a refusal is the answer (``QueueFull``).
     """
 
     script: Script
-    keys: Sequence[bytes]
+    fixed: tuple[bytes, ...]
     args: list[Arg]
     parse: Callable[[object], R]
     full_at: int | None = None
+    more: Sequence[bytes] = ()
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """All of the keys."""
+        return (*self.fixed, *self.more)
 
 
 # --- reading replies: what the scripts return is lists of bytes and integers
@@ -100,23 +107,27 @@ def _publish_reply(reply: object) -> PublishReply:
     return PublishReply(_text(status), _text(answer), _integer(lost))
 
 
+def enqueue_keys(keys: QueueKeys, lane: bytes, priority: int) -> tuple[bytes, ...]:
+    """The keys of all such calls in one lane; the priority is 0 high, 1 normal, 2 low."""
+    return (keys.lane(lane), keys.stats, keys.ready[priority], keys.bell, keys.meta)
+
+
 def enqueue(
-    keys: QueueKeys,
-    lane_key: bytes,
+    keys: tuple[bytes, ...],
     n: int,
     *,
-    priority: int,
     window_ms: int,
     touch: bool,
     envelopes: Sequence[bytes],
     dedup_keys: Sequence[bytes],
 ) -> Command[PublishReply]:
-    """``priority`` is the place of the ready list: 0 high, 1 normal, 2 low."""
     return Command(
         scripts.ENQUEUE,
-        (lane_key, keys.stats, keys.ready[priority], keys.bell, keys.meta, *dedup_keys),
-        [n, window_ms, 1 if touch else 0, *envelopes],
+        keys,
+        [b"%d" % n, b"%d" % window_ms, b"1" if touch else b"0", *envelopes],
         _publish_reply,
+        None,
+        dedup_keys,
     )
 
 

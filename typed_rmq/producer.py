@@ -47,6 +47,8 @@ class Lane:
     number: int = 0
     made: int = 0
     touched_at: float = 0.0
+    fixed: dict[int, tuple[bytes, ...]] = field(default_factory=dict[int, tuple[bytes, ...]])
+    """By priority: the keys that its calls have in common."""
 
     def next_number(self) -> int:
         self.number += 1
@@ -226,11 +228,13 @@ class Producer(Generic[T]):
     def command(self, lane: Lane, batch: Batch, options: PublishOptions) -> Command[PublishReply]:
         """The call that stores a batch. It uses up one number of the lane."""
         if not (self.max_length or options.delay_ms or options.due_ms):
+            fixed = lane.fixed.get(options.priority)
+            if fixed is None:
+                fixed = commands.enqueue_keys(self.keys, lane.token, options.priority)
+                lane.fixed[options.priority] = fixed
             return commands.enqueue(
-                self.keys,
-                self.keys.lane(lane.token),
+                fixed,
                 lane.next_number(),
-                priority=options.priority,
                 window_ms=self.window_ms,
                 touch=lane.touches(),
                 envelopes=batch.envelopes,

@@ -36,7 +36,7 @@ __all__ = [
 _INCLUDE = re.compile(r"^ *-- include:(.*)$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Script:
     """One script: its name, source with includes, and the hash that EVALSHA takes."""
 

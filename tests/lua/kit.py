@@ -132,10 +132,8 @@ class Kit:
         if alike and not (self.general or max_length or delay or due):
             return self.run(
                 commands.enqueue(
-                    self.keys,
-                    self.keys.lane(lane),
+                    commands.enqueue_keys(self.keys, lane, b"hnl".index(envelopes[0][:1])),
                     self.number(lane, n),
-                    priority=b"hnl".index(envelopes[0][:1]),
                     window_ms=window,
                     touch=touch,
                     envelopes=envelopes,

@@ -31,10 +31,8 @@ COMMANDS: list[Command[object]] = [
         envelopes=[b"one", b"two"],
     ),
     commands.enqueue(
-        KEYS,
-        LANE,
+        commands.enqueue_keys(KEYS, b"producer", 0),
         1,
-        priority=0,
         window_ms=2,
         touch=True,
         envelopes=[b"one", b"two"],
@@ -90,7 +88,7 @@ VALUES: dict[str, dict[str, object]] = {
         "overflow": "raise",
         "envelope...": [b"one", b"two"],
     },
-    "enqueue": {"n": 1, "window": 2, "touch": 1, "envelope...": [b"one", b"two"]},
+    "enqueue": {"n": b"1", "window": b"2", "touch": b"1", "envelope...": [b"one", b"two"]},
     "cycle": {
         "n": 1,
         "want": 3,

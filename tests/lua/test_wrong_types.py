@@ -120,10 +120,8 @@ def enqueue(
     envelopes = [kit.envelope(b"1", key=key, content=content)]
     envelopes += [kit.envelope(b"2", key=key if twice else key and "other", content=content)]
     return commands.enqueue(
-        kit.keys,
-        kit.keys.lane(b"producer"),
+        commands.enqueue_keys(kit.keys, b"producer", 1),
         kit.number(b"producer", None),
-        priority=1,
         window_ms=1000,
         touch=False,
         envelopes=envelopes,

@@ -1,28 +1,49 @@
-"""Commands as the bytes that Redis reads."""
+"""Commands as the bytes that Redis reads.
+
+Written here rather than by hiredis, which takes twice as long: most of a call is the same each
+time, and what is known is packed once.
+"""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from functools import lru_cache
+from typing import Final, TypeVar
 
-import hiredis
-
-from ..commands import Command
+from ..commands import Arg, Command
+from ..scripts import Script
 
 R = TypeVar("R")
 
 __all__ = ["pack_command", "pack_wait"]
 
 
+_ARGUMENT: Final = b"$%d\r\n%b\r\n"
+
+
 def pack_command(command: Command[R], *, source: bool = False) -> bytes:
     """EVALSHA, or EVAL with the script's text where the server does not know it."""
-    script = command.script
-    if source:
-        head: tuple[bytes | str | int, ...] = (b"EVAL", script.source, len(command.keys))
-    else:
-        head = (b"EVALSHA", script.sha, len(command.keys))
-    return hiredis.pack_command((*head, *command.keys, *command.args))
+    fixed, more, args = command.fixed, command.more, command.args
+    head = _head(command.script, fixed, len(more), len(args), source)
+    return head + _arguments([*more, *[a if type(a) is bytes else _written(a) for a in args]])
 
 
 def pack_wait(bell: bytes, seconds: float) -> bytes:
     """The blocking wait for a ring. It takes a token off the bell and never work."""
-    return hiredis.pack_command((b"BLPOP", bell, f"{seconds:.3f}"))
+    return b"*3\r\n" + _arguments([b"BLPOP", bell, b"%.3f" % seconds])
+
+
+@lru_cache(maxsize=1024)
+def _head(script: Script, fixed: tuple[bytes, ...], more: int, args: int, source: bool) -> bytes:
+    """All that comes before the keys and arguments of this very call."""
+    keys = len(fixed) + more
+    command, what = (b"EVAL", script.source) if source else (b"EVALSHA", script.sha)
+    return b"*%d\r\n" % (3 + keys + args) + _arguments([command, what, b"%d" % keys, *fixed])
+
+
+def _arguments(items: list[bytes]) -> bytes:
+    # In one formatting: each one costs two microseconds by itself.
+    return (_ARGUMENT * len(items)) % tuple([part for item in items for part in (len(item), item)])
+
+
+def _written(arg: Arg) -> bytes:
+    return arg if isinstance(arg, bytes) else str(arg).encode()
