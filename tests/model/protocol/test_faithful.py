@@ -272,9 +272,9 @@ def test_the_scripts_do_what_the_model_does_for_longer(
 @pytest.mark.parametrize(
     "mutant",
     [
-        Mutant("cycle", " or new_lease_first or busy\n", " or new_lease_first\n"),
+        Mutant("cycle", "left_over + suspects_left > 0\nlocal", "left_over > 1\nlocal"),
         Mutant("reap", "size == 1 and attempt + 1 or attempt", "attempt + 1"),
-        Mutant("cycle", "and redis.call('HLEN', inflight) == held and", "and"),
+        Mutant("enqueue", "if ring and #new > 0 then", "if #new > 0 then"),
     ],
     ids=str,
 )
