@@ -26,6 +26,7 @@ from .errors import (
     TypedRMQError,
 )
 from .events import Observer
+from .findings import Audit, Finding
 from .listing import aqueues, queues
 from .message import Message
 from .queue import Queue
@@ -43,6 +44,7 @@ from .serializers import (
 
 __all__ = [
     "AlreadySettled",
+    "Audit",
     "Compressed",
     "ConfigError",
     "Connection",
@@ -55,6 +57,7 @@ __all__ = [
     "DedupKey",
     "Duration",
     "Encrypted",
+    "Finding",
     "Json",
     "LeaseLost",
     "Message",

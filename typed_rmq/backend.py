@@ -10,7 +10,7 @@ import asyncio
 import os
 import weakref
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 
 from .commands import Command
@@ -120,6 +120,14 @@ class SyncBackend:
                 if not lane.worn:
                     self._hands.append(hand)
 
+    def ask(self, *questions: Sequence[str | bytes | int]) -> list[object]:
+        """Plain commands, one after the other; ``Refused`` in place of what Redis does not tell."""
+        link = self.driver.link()
+        try:
+            return [self.driver.ask(link, *question) for question in questions]
+        finally:
+            link.release()
+
     def wait(self, bell: bytes, seconds: float) -> None:
         """Until this bell rings, ``seconds`` at most."""
         link = self.driver.link()
@@ -203,6 +211,14 @@ class AsyncBackend:
                         await link.release()
                     if not lane.worn:
                         self._hands.append(hand)
+
+    async def ask(self, *questions: Sequence[str | bytes | int]) -> list[object]:
+        """See ``SyncBackend.ask``."""
+        link = self.driver.link()
+        try:
+            return [await self.driver.ask(link, *question) for question in questions]
+        finally:
+            await link.release()
 
     async def wait(self, bell: bytes, seconds: float) -> None:
         """Until this bell rings, ``seconds`` at most."""

@@ -1,4 +1,4 @@
-"""The calls that look for something: one message by its id, and the consumers of a queue.
+"""The calls that look: for one message by its id, at the consumers, and at a queue's health.
 
 As in ``commands.py``, each function is the one place where a script's KEYS and ARGV are put in
 order.
@@ -6,6 +6,7 @@ order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from . import scripts
@@ -13,7 +14,7 @@ from .commands import Command, seen
 from .keys import QueueKeys
 from .results import State
 
-__all__ = ["FindReply", "SessionReply"]
+__all__ = ["CheckupReply", "FindReply", "SessionReply"]
 
 
 class FindReply(NamedTuple):
@@ -75,3 +76,38 @@ def consumers(keys: QueueKeys, *, limit: int, some: int) -> Command[list[Session
     return Command(
         scripts.CONSUMERS, (keys.sessions,), [keys.prefix, limit, some], _consumers_reply
     )
+
+
+class CheckupReply(NamedTuple):
+    """``known`` says whether the server can tell of rights; ``wrong`` are names of keys."""
+
+    known: bool
+    missing: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+
+def checkup(keys: QueueKeys, *, words: Sequence[str]) -> Command[CheckupReply]:
+    """Which of these commands the user lacks a right to, and which keys are of the wrong type."""
+    looked_at = (
+        *keys.ready,
+        keys.suspects,
+        keys.bell,
+        keys.room,
+        keys.delayed,
+        keys.sessions,
+        keys.meta,
+        keys.stats,
+        keys.dead_ids,
+        keys.dead,
+        keys.done,
+    )
+
+    def parse(reply: object) -> CheckupReply:
+        known, missing, wrong = cast("tuple[int, list[bytes], list[int]]", reply)
+        return CheckupReply(
+            known == 1,
+            tuple(one.decode() for one in missing),
+            tuple(looked_at[at - 1].decode() for at in wrong),
+        )
+
+    return Command(scripts.CHECKUP, looked_at, list(words), parse)

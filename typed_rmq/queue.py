@@ -1,7 +1,7 @@
 """``Queue[T]``: what users hold.
 
-Its methods stand in four files: ``publishing.py``, ``consuming.py``, ``looking.py``, and
-``steering.py``.
+Its methods stand in five files: ``publishing.py``, ``consuming.py``, ``looking.py``,
+``steering.py``, and ``checking.py``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from .binding import UNBOUND, bind_type, type_name
+from .checking import Checking
 from .consuming import Consuming
 from .dedup import Dedup
 from .drivers.connection import Client, Connection
@@ -31,7 +32,7 @@ T = TypeVar("T")
 __all__ = ["Queue"]
 
 
-class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Generic[T]):
+class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], Generic[T]):
     """A typed queue in Redis: ``Queue[Order]("orders")`` takes and gives back ``Order``.
 
     ``T`` is any type that Pydantic's ``TypeAdapter`` takes. All methods come in two forms: a

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Final
 
 __all__ = [
+    "CHECKUP",
     "CONSUMERS",
     "CONTROL",
     "CYCLE",
@@ -73,3 +74,4 @@ PEEK: Final = _load("peek")
 FIND: Final = _load("find")
 CONSUMERS: Final = _load("consumers")
 PROMOTE: Final = _load("promote")
+CHECKUP: Final = _load("checkup")

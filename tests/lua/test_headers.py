@@ -59,6 +59,7 @@ COMMANDS: list[Command[object]] = [
     commands.peek(KEYS, state="ready", limit=1),
     lookups.find(KEYS, state="ready", message_id="x"),
     lookups.consumers(KEYS, limit=1, some=2),
+    lookups.checkup(KEYS, words=["GET", "SET"]),
     commands.promote(KEYS, LANE, 1, skip=2, limit=3, ids=["one"]),
 ]
 BY_NAME = {command.script.name: command for command in COMMANDS}
@@ -123,6 +124,7 @@ VALUES: dict[str, dict[str, object]] = {
     "peek": {"prefix": KEYS.prefix, "state": "ready", "limit": 1, "after": ""},
     "find": {"prefix": KEYS.prefix, "state": "ready", "id": "x", "after": "", "limit": 1000},
     "consumers": {"prefix": KEYS.prefix, "limit": 1, "some": 2},
+    "checkup": {"command...": ["GET", "SET"]},
     "promote": {"n": 1, "from": 2, "limit": 3, "id...": ["one"]},
 }
 """What each argument of ``COMMANDS`` must be, by the name that the header gives it."""

@@ -14,8 +14,8 @@ from redis.asyncio import connection as aio_connection
 
 from ..commands import FULL, Command
 from .async_sources import AsyncSource
-from .failures import RETRIABLE, Attempts, Resend, loosened
-from .packing import pack_command, pack_wait
+from .failures import RETRIABLE, Attempts, Refused, Resend, loosened, unanswered
+from .packing import pack_command, pack_plain, pack_wait
 from .sync import CALL_TIMEOUT, WAIT_MARGIN, Interrupted
 
 R = TypeVar("R")
@@ -287,6 +287,15 @@ class AsyncDriver:
             return await self._persist(
                 command, link, error, stopping, self._budget, time.monotonic()
             )
+
+    async def ask(self, link: AsyncLink, *words: str | bytes | int) -> object:
+        """A plain command's reply, or ``Refused`` with what Redis says. It is tried once."""
+        try:
+            return await link.call(pack_plain(*words))
+        except exceptions.ResponseError as error:
+            return Refused(str(error))
+        except RETRIABLE as error:
+            raise unanswered(self._queue, error) from None
 
     async def aclose(self) -> None:
         await self._source.aclose()

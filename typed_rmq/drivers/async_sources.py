@@ -9,6 +9,7 @@ import redis.asyncio
 from redis import exceptions
 from redis.asyncio import connection as aio_connection
 
+from .first_use import FirstUse
 from .misfit import PROBE_SECONDS, Misfit, listening, of_pool, refused_by_tls
 
 __all__ = ["AsyncClusterSource", "AsyncPoolSource", "AsyncSource"]
@@ -44,11 +45,23 @@ class AsyncPoolSource:
         self._closed = False
         self._last: aio_connection.AbstractConnection | None = None
         """The one given back last, which the pool gives away first."""
+        self._first_use = FirstUse()
 
     async def acquire(
         self, ask: tuple[str, int] | None = None
     ) -> aio_connection.AbstractConnection:
         del ask
+        connection = await self._connected()
+        if not self._first_use.done:
+            try:
+                await self._first_use.alook(connection)
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                await self._pool.release(connection)
+                raise
+        return connection
+
+    async def _connected(self) -> aio_connection.AbstractConnection:
         last, self._last = self._last, None
         if self._owned or (last is not None and last.is_connected):
             return await self._pool.get_connection()
@@ -126,6 +139,7 @@ class AsyncClusterSource:
         self._key = key
         self._owned = owned
         self._nodes: dict[aio_connection.AbstractConnection, redis.asyncio.cluster.ClusterNode] = {}
+        self._first_use = FirstUse()
 
     async def acquire(
         self, ask: tuple[str, int] | None = None
@@ -137,6 +151,8 @@ class AsyncClusterSource:
         connection = node.acquire_connection()
         try:
             await connection.connect()
+            if not self._first_use.done:
+                await self._first_use.alook(connection)
         except BaseException:
             await connection.disconnect(nowait=True)
             node.release(connection)  # or the node would run out of them

@@ -27,7 +27,7 @@ from ..errors import (
 from .misfit import chain, refused_by_tls
 from .rights import missing_right
 
-__all__ = ["RETRIABLE", "Attempts", "Resend", "bad_url", "loosened"]
+__all__ = ["RETRIABLE", "Attempts", "Refused", "Resend", "bad_url", "loosened", "unanswered"]
 
 logger: Final = logging.getLogger("typed_rmq")
 
@@ -80,6 +80,13 @@ class Resend:
     moved: bool = False
     ask: tuple[str, int] | None = None
     doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Redis does not do what a plain command asks: ``reason`` is its own word."""
+
+    reason: str
 
 
 class Attempts:
@@ -256,6 +263,14 @@ def loosened(error: exceptions.ResponseError) -> exceptions.ResponseError:
     must go the moment the loop is left.
     """
     return error.with_traceback(None)
+
+
+def unanswered(queue: str, error: Exception) -> QueueUnavailable:
+    """A command that is not tried again got no answer."""
+    reason = _clean(str(error)) or type(error).__name__
+    return QueueUnavailable(
+        f"queue {queue!r}: Redis did not answer ({reason}); try again", queue=queue
+    )
 
 
 def bad_url(url: object) -> TypedRMQError:

@@ -14,7 +14,7 @@ from ..scripts import Script
 
 R = TypeVar("R")
 
-__all__ = ["pack_command", "pack_wait"]
+__all__ = ["pack_command", "pack_plain", "pack_wait"]
 
 
 _ARGUMENT: Final = b"$%d\r\n%b\r\n"
@@ -30,6 +30,11 @@ def pack_command(command: Command[R], *, source: bool = False) -> bytes:
 def pack_wait(bell: bytes, seconds: float) -> bytes:
     """The blocking wait for a ring. It takes a token off the bell and never work."""
     return b"*3\r\n" + _arguments([b"BLPOP", bell, b"%.3f" % seconds])
+
+
+def pack_plain(*words: str | bytes | int) -> bytes:
+    """A command of Redis's own."""
+    return b"*%d\r\n" % len(words) + _arguments([_written(word) for word in words])
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,7 @@ from typing import Protocol
 import redis
 from redis import exceptions
 
+from .first_use import FirstUse
 from .misfit import PROBE_SECONDS, Misfit, listening, of_pool, refused_by_tls
 
 __all__ = ["ClusterSource", "PoolSource", "SyncSource"]
@@ -41,10 +42,19 @@ class PoolSource:
         self._pool = pool
         self._owned = owned
         self._closed = False
+        self._first_use = FirstUse()
 
     def acquire(self, ask: tuple[str, int] | None = None) -> redis.connection.ConnectionInterface:
         del ask
-        return self._pool.get_connection()
+        connection = self._pool.get_connection()
+        if not self._first_use.done:
+            try:
+                self._first_use.look(connection)
+            except BaseException:
+                connection.disconnect()
+                self._pool.release(connection)
+                raise
+        return connection
 
     def release(self, connection: redis.connection.ConnectionInterface) -> None:
         self._pool.release(connection)
@@ -104,6 +114,7 @@ class ClusterSource:
         self._key = key
         self._owned = owned
         self._pools: dict[redis.connection.ConnectionInterface, redis.ConnectionPool] = {}
+        self._first_use = FirstUse()
 
     def acquire(self, ask: tuple[str, int] | None = None) -> redis.connection.ConnectionInterface:
         node = self._client.get_node_from_key(self._key) if ask is None else self._node(*ask)
@@ -111,6 +122,13 @@ class ClusterSource:
             raise exceptions.ConnectionError("no node of the cluster serves the queue's slot")
         pool = self._client.get_redis_connection(node).connection_pool
         connection = pool.get_connection()
+        if not self._first_use.done:
+            try:
+                self._first_use.look(connection)
+            except BaseException:
+                connection.disconnect()
+                pool.release(connection)
+                raise
         self._pools[connection] = pool
         return connection
 

@@ -16,8 +16,8 @@ import redis
 from redis import exceptions
 
 from ..commands import FULL, Command
-from .failures import RETRIABLE, Attempts, Resend, loosened
-from .packing import pack_command, pack_wait
+from .failures import RETRIABLE, Attempts, Refused, Resend, loosened, unanswered
+from .packing import pack_command, pack_plain, pack_wait
 from .sources import SyncSource
 
 R = TypeVar("R")
@@ -319,6 +319,15 @@ class SyncDriver:
                 )
                 return None
             return self._persist(command, link, error, sleep, self._budget, time.monotonic())
+
+    def ask(self, link: SyncLink, *words: str | bytes | int) -> object:
+        """A plain command's reply, or ``Refused`` with what Redis says. It is tried once."""
+        try:
+            return link.call(pack_plain(*words))
+        except exceptions.ResponseError as error:
+            return Refused(str(error))
+        except RETRIABLE as error:
+            raise unanswered(self._queue, error) from None
 
     def close(self) -> None:
         self._source.close()
