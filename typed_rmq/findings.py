@@ -250,9 +250,10 @@ def _replicas(info: Mapping[str, str], config: Mapping[str, str]) -> list[Findin
         ]
     late: list[str] = []
     for at in range(count):
-        fields = dict(
-            field.partition("=")[::2] for field in info.get(f"slave{at}", "").split(",") if field
-        )
+        words = info.get(f"slave{at}", "").split(",")
+        fields: dict[str, str] = {
+            name: value for name, _, value in (word.partition("=") for word in words)
+        }
         lag = fields.get("lag", "0")
         if fields.get("state") != "online" or (lag.lstrip("-").isdecimal() and int(lag) > 10):
             late.append(f"{fields.get('ip', '?')}:{fields.get('port', '?')}")

@@ -35,7 +35,7 @@ def run(rmq_redis: RedisForTests, tmp_path: Path, word: str) -> list[dict[str, s
 def test_structlog(rmq_redis: RedisForTests, tmp_path: Path) -> None:
     lines = run(rmq_redis, tmp_path, "import structlog")
     of_handler = next(line for line in lines if line["event"] == "shipping")
-    of_queue = next(line for line in lines if line["logger"] == "typed_rmq")
+    of_queue = next(line for line in lines if line["logger"] == "typed_rmq" and "exception" in line)
     for line in (of_handler, of_queue):
         assert line["queue"] == "logged-orders"
         assert len(line["message_id"]) == 24
@@ -46,7 +46,7 @@ def test_structlog(rmq_redis: RedisForTests, tmp_path: Path) -> None:
 def test_standard_logging(rmq_redis: RedisForTests, tmp_path: Path) -> None:
     lines = run(rmq_redis, tmp_path, "class JsonFormatter")
     of_handler = next(line for line in lines if line["text"] == "shipping")
-    of_queue = next(line for line in lines if line["logger"] == "typed_rmq")
+    of_queue = next(line for line in lines if line["logger"] == "typed_rmq" and "exception" in line)
     for line in (of_handler, of_queue):
         assert line["queue"] == "plain-orders"
         assert len(line["message_id"]) == 24

@@ -6,10 +6,11 @@ import contextlib
 import tempfile
 from collections.abc import Generator
 from importlib import resources
-from typing import Final
+from typing import Final, cast
 
 import redis
 
+from ..drivers.first_use import say_nothing_of
 from ..embedded import start
 from ..retry import Duration, seconds
 
@@ -104,6 +105,8 @@ def redis_for_tests() -> Generator[RedisForTests]:
         found = RedisForTests(server.url)
         try:
             found.client.execute_command("CONFIG", "SET", "appendonly", "no")
+            said = found.client.execute_command("INFO", "server")
+            say_nothing_of(str(cast("dict[str, object]", said)["run_id"]))
             yield found
         finally:
             found.close()
