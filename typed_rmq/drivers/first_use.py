@@ -38,7 +38,7 @@ class FirstUse:
     __slots__ = ("done",)
 
     def __init__(self) -> None:
-        self.done = False
+        self.done: bool = False
 
     def look(self, connection: redis.connection.ConnectionInterface) -> None:
         """Ask and warn; only a broken connection raises, and is the caller's to throw away."""
