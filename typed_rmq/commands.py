@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, NamedTuple, TypeVar, cast
 
-from . import scripts
+from . import scripts, wire
 from .keys import QueueKeys
 from .results import State
 from .scripts import Script
@@ -282,8 +282,8 @@ def _reap_reply(reply: object) -> ReapReply:
     state, returned, buried = _items(reply)
     return ReapReply(
         _text(state),
-        tuple(_text(item) for item in _items(returned)),
-        tuple(_text(item) for item in _items(buried)),
+        tuple(wire.shown(_bytes(item)) for item in _items(returned)),
+        tuple(wire.shown(_bytes(item)) for item in _items(buried)),
     )
 
 

@@ -112,7 +112,7 @@ class Hands:
         if field in self._lost:
             self._raise_settled(field)
         if field in self._hands:
-            message_id = field[:24].decode("ascii", "replace")
+            message_id = wire.shown(field[:24])
             raise TypedRMQError(
                 f"message {message_id} of queue {self._queue!r} has no verdict yet: call ack(), "
                 "retry(), reject(), or release() before settle()",
@@ -126,7 +126,7 @@ class Hands:
         return field not in waiting
 
     def _raise_settled(self, field: bytes) -> NoReturn:
-        message_id = field[:24].decode("ascii", "replace")
+        message_id = wire.shown(field[:24])
         if field in self._lost:
             raise LeaseLost(
                 f"message {message_id} of queue {self._queue!r} belongs to another consumer by "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from . import scripts
+from . import scripts, wire
 from .commands import Command, seen
 from .keys import QueueKeys
 from .results import State
@@ -63,10 +63,10 @@ class SessionReply(NamedTuple):
 def _consumers_reply(reply: object) -> list[SessionReply]:
     return [
         SessionReply(
-            session.decode("ascii", "replace"),
+            wire.shown(session),
             left,
             held,
-            tuple(one.decode("ascii", "replace") for one in ids),
+            tuple(wire.shown(one) for one in ids),
         )
         for session, left, held, ids in cast("list[tuple[bytes, int, int, list[bytes]]]", reply)
     ]

@@ -65,7 +65,7 @@ class Delivery:
     @property
     def id(self) -> str:
         """The message's id."""
-        return self._envelope[25:49].decode("ascii", "replace")
+        return wire.shown(self._envelope[25:49])
 
     @property
     def attempt(self) -> int:
@@ -126,7 +126,7 @@ class Message(Generic[T]):
     @property
     def id(self) -> str:
         """The message's id: 24 letters and digits, the same in every delivery."""
-        return self.envelope[25:49].decode("ascii")
+        return wire.shown(self.envelope[25:49])
 
     @property
     def attempt(self) -> int:

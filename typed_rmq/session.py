@@ -186,7 +186,7 @@ class Session(Report, ABC, Generic[T]):
         self, envelope: bytes, error: BaseException | None, what: str, delay: float | None
     ) -> None:
         attempt, limit = int(envelope[17:21]), self._context.retry.max_attempts
-        message_id = envelope[25:49].decode("ascii")
+        message_id = wire.shown(envelope[25:49])
         if self._context.retry.exhausted(attempt):
             text, trace = ("", "") if error is None else _describe(error)
             reason = f"{what} in attempt {attempt} of {limit}"
@@ -289,15 +289,13 @@ class Session(Report, ABC, Generic[T]):
                 "queue %s: consumer %s lost its lease; %d of its messages were given back, %d are "
                 "dead letters",
                 self.queue_name,
-                session.decode("ascii", "replace"),
+                wire.shown(session),
                 len(reply.returned),
                 len(reply.buried),
             )
         self._tell(
             Observer.reaped,
-            lambda: Reaped(
-                self.queue_name, session.decode("ascii", "replace"), reply.returned, reply.buried
-            ),
+            lambda: Reaped(self.queue_name, wire.shown(session), reply.returned, reply.buried),
         )
 
     # --- reports of the core
@@ -388,7 +386,7 @@ E = TypeVar("E")
 
 
 def _id(field: bytes) -> str:
-    return field[:24].decode("ascii", "replace")
+    return wire.shown(field[:24])
 
 
 def _describe(error: BaseException) -> tuple[str, str]:

@@ -51,6 +51,7 @@ __all__ = [
     "parse",
     "random_token",
     "session_name",
+    "shown",
     "timestamp",
     "whose",
 ]
@@ -131,6 +132,15 @@ def whose(session: str) -> Whose:
     """What the name of a session says."""
     found = _SESSION.fullmatch(session)
     return Whose(found[1], int(found[2])) if found else Whose("", 0)
+
+
+def shown(name: bytes) -> str:
+    """An id or a session's name for people: its letters, and the escapes of all else.
+
+    Whoever can write to Redis chooses these bytes; a newline among them must not forge a log line.
+    """
+    text = name.decode("ascii", "backslashreplace")
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def timestamp(milliseconds: int) -> datetime:
