@@ -291,7 +291,7 @@ class ConsumerCore(Hands, Generic[T]):
             # No batch ends here before the next begins: a whole one would have taken so long.
             self.prefetch.handled((now - self._mark_at) * self.prefetch.size / handled)
             self._mark_at, self._marked = now, self._delivered
-        want = min(self.prefetch.size, MAX_BATCH - len(self._hands)) - left
+        want = self.prefetch.size - left - len(self._hands)
         return self._begin(now, want) if want > 0 else None
 
     @property
