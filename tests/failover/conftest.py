@@ -14,6 +14,19 @@ import redis.sentinel
 from tests.failover.history import History
 from tests.fleets import Cluster, Watched
 
+QUICK = {("test_f6_what_is_refused_by_a_former_master_goes_to_the_new_one", "redis6")}
+"""Of the other servers the quick run has what only they do: 6.2 wraps READONLY."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        spec = getattr(item, "callspec", None)
+        if "tests/failover" not in item.path.as_posix() or spec is None:
+            continue
+        kind = spec.params.get("server_kind", "valkey")
+        if kind != "valkey" and (item.originalname, kind) not in QUICK:  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="module")
 def cluster(server_kind: str) -> Iterator[Cluster]:

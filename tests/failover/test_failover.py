@@ -187,7 +187,7 @@ def test_f6_sentinel_replaces_a_killed_master_under_load(
 
 
 @pytest.mark.slow
-@pytest.mark.servers("valkey", "redis6")
+@pytest.mark.servers("valkey")
 def test_f6_sentinel_is_told_to_change_masters_under_load(
     watched: Watched, by_sentinel: BySentinel, queue_name: str
 ) -> None:

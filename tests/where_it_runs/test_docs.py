@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import redis
+import redis.asyncio
 
 from tests.docs.pages import ROOT, blocks
 from tests.servers import RunningServer
@@ -69,14 +71,12 @@ def test_the_snippet_of_tls(
     one.command("FLUSHALL")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["sync", "async"])
 def test_f41_the_rights_for_a_cluster(
     server: RunningServer, fleets: Fleets, queue_name: str, run_async: Any, way: str
 ) -> None:
     """The rule, and what the docs say beyond it for a Cluster."""
-    import redis
-    import redis.asyncio
-
     cluster = fleets.cluster(server.kind)
     more = ["+cluster|slots", "+asking", "+readonly", "+command"]
     page = (ROOT / "docs" / "operations.md").read_text()

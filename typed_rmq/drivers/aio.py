@@ -248,9 +248,11 @@ class AsyncDriver:
                     await link.redirect(resend)
                     left = min(attempts.left(time.monotonic()), CALL_TIMEOUT)
                     data = pack_command(command, source=source)
-                    reply = await link.call(data, left)
-                    if resend.ask is not None:
-                        await link.release()  # only this call goes there
+                    try:
+                        reply = await link.call(data, left)
+                    finally:
+                        if resend.ask is not None:
+                            await link.release()  # only this call goes there
                     return command.parse(reply)
                 except RETRIABLE as again:
                     error = again

@@ -283,9 +283,11 @@ class SyncDriver:
                     link.redirect(resend)
                     left = attempts.left(time.monotonic())
                     data = pack_command(command, source=source)
-                    reply = link.call(data, left if left < CALL_TIMEOUT else None)
-                    if resend.ask is not None:
-                        link.release()  # only this call goes there
+                    try:
+                        reply = link.call(data, left if left < CALL_TIMEOUT else None)
+                    finally:
+                        if resend.ask is not None:
+                            link.release()  # only this call goes there
                     return command.parse(reply)
                 except RETRIABLE as again:
                     error = again
