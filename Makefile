@@ -15,6 +15,8 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 # Extra arguments for pytest, for example: make test ARGS="-k dedup -x"
 ARGS ?=
+# Steps of the simulation.
+STEPS ?= 200000
 # Seconds of fuzzing.
 FUZZ ?= 20
 # What to install; `browser` is for the dashboard's tests, which one Python is enough for.
@@ -23,7 +25,7 @@ EXTRAS ?= test,browser
 # compute: four keep two cores busy.
 JOBS ?= 4
 
-.PHONY: help demo test quick test-all lint format types contract bench bench-peers docs docs-media wheel dist audit sbom fuzz check clean
+.PHONY: help demo test quick test-all simulation replay lint format types contract bench bench-peers docs docs-media wheel dist audit sbom fuzz check clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +53,12 @@ quick: $(STAMP)  ## The tests that take less than a few seconds each
 
 test-all:  ## Every test, on each of Python 3.11, 3.12 and 3.13 that is found
 	@scripts/test-all -n $(JOBS) $(ARGS)
+
+simulation: $(STAMP)  ## STEPS (200000) of simulated clients on real scripts; under 90 seconds
+	$(PY) -m tests.simulation --steps $(STEPS) --jobs 2
+
+replay: $(STAMP)  ## One episode of the simulation again: make replay SEED=123
+	$(PY) -m tests.simulation --seed $(SEED)
 
 lint: $(STAMP)  ## ruff: rules and format
 	$(BIN)/ruff check .

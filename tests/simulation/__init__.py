@@ -1,0 +1,1 @@
+"""A deterministic simulation: virtual clients, real scripts, a seeded scheduler."""
