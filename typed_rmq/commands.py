@@ -357,6 +357,7 @@ def purge(keys: QueueKeys, lane_key: bytes, n: int, *, limit: int = 1000) -> Com
             keys.bell,
             keys.meta,
             keys.room,
+            keys.stats,
         ),
         [n, keys.prefix, limit],
         _purge_reply,
@@ -401,7 +402,7 @@ def redrive(
 def dead_purge(keys: QueueKeys, lane_key: bytes, n: int) -> Command[int]:
     return Command(
         scripts.DEAD_PURGE,
-        (lane_key, keys.dead, keys.dead_ids),
+        (lane_key, keys.dead, keys.dead_ids, keys.stats),
         [n],
         lambda reply: _integer(_items(reply)[1]),
     )

@@ -14,7 +14,7 @@ from .commands import Command, seen
 from .keys import QueueKeys
 from .results import State
 
-__all__ = ["CheckupReply", "FindReply", "SessionReply"]
+__all__ = ["AuditReply", "CheckupReply", "FindReply", "SessionReply"]
 
 
 class FindReply(NamedTuple):
@@ -111,3 +111,61 @@ def checkup(keys: QueueKeys, *, words: Sequence[str]) -> Command[CheckupReply]:
         )
 
     return Command(scripts.CHECKUP, looked_at, list(words), parse)
+
+
+_Bytes = list[bytes]
+_Audited = tuple[int, list[int], list[int], _Bytes, list[_Bytes], _Bytes, _Bytes, _Bytes, bytes]
+
+
+class AuditReply(NamedTuple):
+    """As in ``audit.lua``; ``places`` and ``sizes`` by the position of their key, from one."""
+
+    total: int
+    sizes: dict[int, int]
+    wrong: tuple[str, ...]
+    counters: dict[str, str]
+    places: dict[int, list[tuple[bytes, str]]]
+    unheld: tuple[str, ...]
+    unindexed: tuple[str, ...]
+    dangling: tuple[str, ...]
+    after: str
+
+
+def audit(keys: QueueKeys, *, limit: int, place: int = 0, after: str = "") -> Command[AuditReply]:
+    looked_at = (
+        *keys.ready,
+        keys.suspects,
+        keys.delayed,
+        keys.sessions,
+        keys.dead,
+        keys.dead_ids,
+        keys.done,
+        keys.stats,
+        keys.bell,
+    )
+
+    def parse(reply: object) -> AuditReply:
+        total, sizes, wrong, counters, places, unheld, unindexed, dangling, go_on = cast(
+            "_Audited", reply
+        )
+        values = [_readable(one) for one in counters]
+        return AuditReply(
+            total,
+            dict(enumerate(sizes, 1)),
+            tuple(looked_at[at - 1].decode() for at in wrong),
+            dict(zip(values[::2], values[1::2], strict=True)),
+            {
+                at: list(zip(found[::2], map(_readable, found[1::2]), strict=True))
+                for at, found in enumerate(places, 1)
+            },
+            tuple(map(_readable, unheld)),
+            tuple(map(_readable, unindexed)),
+            tuple(map(_readable, dangling)),
+            go_on.decode(),
+        )
+
+    return Command(scripts.AUDIT, looked_at, [keys.prefix, limit, place, after], parse)
+
+
+def _readable(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Final
 
 __all__ = [
+    "AUDIT",
     "CHECKUP",
     "CONSUMERS",
     "CONTROL",
@@ -74,4 +75,5 @@ PEEK: Final = _load("peek")
 FIND: Final = _load("find")
 CONSUMERS: Final = _load("consumers")
 PROMOTE: Final = _load("promote")
+AUDIT: Final = _load("audit")
 CHECKUP: Final = _load("checkup")

@@ -60,6 +60,7 @@ COMMANDS: list[Command[object]] = [
     lookups.find(KEYS, state="ready", message_id="x"),
     lookups.consumers(KEYS, limit=1, some=2),
     lookups.checkup(KEYS, words=["GET", "SET"]),
+    lookups.audit(KEYS, limit=1, place=2, after="x"),
     commands.promote(KEYS, LANE, 1, skip=2, limit=3, ids=["one"]),
 ]
 BY_NAME = {command.script.name: command for command in COMMANDS}
@@ -125,6 +126,7 @@ VALUES: dict[str, dict[str, object]] = {
     "find": {"prefix": KEYS.prefix, "state": "ready", "id": "x", "after": "", "limit": 1000},
     "consumers": {"prefix": KEYS.prefix, "limit": 1, "some": 2},
     "checkup": {"command...": ["GET", "SET"]},
+    "audit": {"prefix": KEYS.prefix, "limit": 1, "place": 2, "after": "x"},
     "promote": {"n": 1, "from": 2, "limit": 3, "id...": ["one"]},
 }
 """What each argument of ``COMMANDS`` must be, by the name that the header gives it."""

@@ -225,4 +225,5 @@ class Model:
             self.delayed = [entry for entry in self.delayed if entry[1] is not one]
         self.free(gone)
         self.gone += len(gone)
+        self.counters["purged"] += len(gone)
         return len(gone), self.waiting()

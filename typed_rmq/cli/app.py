@@ -11,7 +11,7 @@ import typer
 
 from typed_rmq import __version__
 
-from . import consume, dashboard, dead, demo, embedded, publish, schema, stats, steer, tail
+from . import check, consume, dashboard, dead, demo, embedded, publish, schema, stats, steer, tail
 from .common import ExitCode
 from .output import say, write_line
 
@@ -51,6 +51,8 @@ app.command("tail")(tail.tail)
 app.command("publish")(publish.publish)
 app.command("consume")(consume.consume)
 app.add_typer(dead.app)
+app.command("doctor")(check.doctor)
+app.command("audit")(check.audit)
 app.command("pause")(steer.pause)
 app.command("resume")(steer.resume)
 app.command("purge")(steer.purge)

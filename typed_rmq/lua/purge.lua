@@ -1,9 +1,11 @@
 -- purge: delete ready and delayed messages, at most 1,000 a call, and free their dedup keys.
--- include: lane head dedup
+-- include: lane head dedup counters
 --
--- KEYS  lane high normal low suspects delayed bell meta room
+-- KEYS  lane high normal low suspects delayed bell meta room stats
 -- ARGV  n prefix limit
 -- Reply { status, deleted, left }
+--
+-- What is deleted is counted, so that an audit can tell it from what was lost.
 local lane, delayed, bell, meta, room = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local n, prefix, limit = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local state, _, stored = lane_enter(lane, n)
@@ -29,11 +31,17 @@ for _, e in ipairs(due) do gone[#gone + 1] = e end
 local owned = dedup_owned(prefix, gone)
 redis.call('LLEN', bell) -- a key of the wrong type must fail here, before the first write
 local waiting = tonumber(redis.call('HGET', meta, 'blocked') or '0') or 0
+local purged = 0
+for _, e in ipairs(gone) do
+  if head_readable(e) then purged = purged + 1 end
+end
+local sums = counters_read(KEYS[10], { purged = purged })
 local wake = #gone > 0 and waiting > now_ms() and redis.call('LLEN', room) == 0
 
 for _, c in ipairs(cut) do redis.call('LTRIM', c[1], c[2], -1) end
 if #due > 0 then redis.call('ZREMRANGEBYRANK', delayed, 0, #due - 1) end
 dedup_free(owned)
+counters_write(KEYS[10], sums)
 local left = total - #gone
 if left == 0 then redis.call('DEL', bell) end
 if wake then
