@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -77,6 +78,7 @@ class Connection:
                 f"twins), or a typed_rmq.Connection; got {type(redis).__name__}"
             )
         self._sync: SyncSource | None = None
+        self._making = threading.Lock()
         self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncSource] = (
             weakref.WeakKeyDictionary()
         )
@@ -107,17 +109,19 @@ class Connection:
     def _sync_source(self, key: bytes) -> SyncSource:
         if isinstance(self._client, redis.RedisCluster):
             return ClusterSource(self._client, key, owned=False)
-        if self._sync is None:
-            if isinstance(self._client, redis.Redis):
-                self._sync = PoolSource(self._client.connection_pool, owned=False)
-            elif self._url is not None:
-                self._sync = PoolSource(self._pool(), owned=True)
-            else:
-                raise ConfigError(
-                    "this queue has an asyncio client, which cannot make sync calls: use async "
-                    "for and the methods that begin with a, or give it a URL"
-                )
-        return self._sync
+        # Several threads may come at once: of two pools nobody would close the first.
+        with self._making:
+            if self._sync is None:
+                if isinstance(self._client, redis.Redis):
+                    self._sync = PoolSource(self._client.connection_pool, owned=False)
+                elif self._url is not None:
+                    self._sync = PoolSource(self._pool(), owned=True)
+                else:
+                    raise ConfigError(
+                        "this queue has an asyncio client, which cannot make sync calls: use async "
+                        "for and the methods that begin with a, or give it a URL"
+                    )
+            return self._sync
 
     def _pool(self) -> redis.ConnectionPool:
         assert self._url is not None
@@ -236,6 +240,7 @@ class Connection:
 
     def after_fork(self) -> None:
         """In the child: the parent's connections are not ours. They are forgotten, not closed."""
+        self._making = threading.Lock()
         if self._url is not None:
             self._sync = None
         self._async.clear()
