@@ -17,6 +17,9 @@ DOCS_STAMP := $(VENV)/.installed-docs
 ARGS ?=
 # Steps of the simulation.
 STEPS ?= 200000
+# Of the soak.
+HOURS ?= 0.5
+REPORT ?= docs/soak-report.md
 # Seconds of fuzzing.
 FUZZ ?= 20
 # What to install; `browser` is for the dashboard's tests, which one Python is enough for.
@@ -25,7 +28,7 @@ EXTRAS ?= test,browser
 # compute: four keep two cores busy.
 JOBS ?= 4
 
-.PHONY: help demo test quick test-all simulation replay lint format types contract bench bench-peers docs docs-media wheel dist audit sbom fuzz check clean
+.PHONY: help demo test quick test-all simulation replay soak lint format types contract bench bench-peers docs docs-media wheel dist audit sbom fuzz check clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +62,9 @@ simulation: $(STAMP)  ## STEPS (200000) of simulated clients on real scripts; un
 
 replay: $(STAMP)  ## One episode of the simulation again: make replay SEED=123
 	$(PY) -m tests.simulation --seed $(SEED)
+
+soak: $(STAMP)  ## All proofs in turn with fresh seeds, for HOURS (0.5), into docs/soak-report.md
+	$(PY) -m tests.soak --hours $(HOURS) --report $(REPORT)
 
 lint: $(STAMP)  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ python -m tests.simulation --seed 123            # make replay SEED=123
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import time
@@ -25,6 +26,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=200_000, help="at least so many, in all")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--server", default="valkey", choices=KINDS)
+    parser.add_argument("--seconds", type=float, help="end after so long, whatever the steps")
+    parser.add_argument("--json", action="store_true", help="the last line is for programs")
     parser.add_argument("--tail", type=int, default=60, help="lines of the trace; 0 for all")
     options = parser.parse_args()
     if options.seed is not None:
@@ -35,11 +38,19 @@ def main() -> int:
     started = time.monotonic()
     print(f"first seed {first}", flush=True)
     try:
-        tally = simulate(first, options.steps, jobs=options.jobs, kind=options.server)
+        tally = simulate(
+            *(first, 10**12 if options.seconds else options.steps),
+            jobs=options.jobs,
+            kind=options.server,
+            seconds=options.seconds,
+        )
     except Failure as failure:
         print(failure)
         return 1
     print(report(tally, time.monotonic() - started))
+    if options.json:
+        faults = {name: n for name, n in tally.faults.items() if name != "answer"}
+        print(json.dumps({**vars(tally), "faults": faults}))
     return 0
 
 

@@ -236,6 +236,8 @@ class Consumer(Session[int]):
         self.closing = False
         self.closed = False
         self.tries = 0
+        self.rung = False
+        self.hurried = False
 
     def now(self) -> float:
         """Its own clock, in seconds; nothing may depend on where that stands."""
@@ -261,11 +263,6 @@ class Consumer(Session[int]):
     def is_lost(self, envelope: bytes) -> bool:
         return self.core.is_lost(envelope, self.now())
 
-    @property
-    def blocked(self) -> bool:
-        """Whether it does nothing until the bell rings."""
-        return self.wait is not None and not self.hands and not self.core.stopping
-
     # --- steps
 
     def step(self) -> bool:
@@ -278,7 +275,8 @@ class Consumer(Session[int]):
             return self._chores() or finished
         if self.open is None and self.reaping is None and self._chores():
             return True
-        if self.core.stopping and not self.hands and self.open is None:
+        if self.core.stopping and self.open is None and (self.hurried or not self.hands):
+            # In a hurry, close() is called while its handlers are at work still.
             self.closing = True
         free = len(self.hands) < self.concurrency
         if self.closing and self.open is None:
@@ -328,6 +326,7 @@ class Consumer(Session[int]):
         if not rung and world.real < self.wake_at and not self.core.stopping:
             return False
         self.wait = None
+        self.rung = self.rung or rung
         if wait.then is not None:
             self.open = (wait.then, self._call_of(wait.then))
         return True
@@ -431,6 +430,8 @@ class Consumer(Session[int]):
         self.open = None
         ensure(reply.status != "old", "a consumer was told that its call is old")
         self.core.on_reply(request, reply, self.now())
+        if request.want or request.closing:
+            self.rung = False
         if request.closing:
             self.closed = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Sequence
 
 from tests.lua.kit import Mutant
@@ -23,13 +24,16 @@ def simulate(
     jobs: int = 1,
     kind: str = "valkey",
     mutants: Sequence[Mutant] = (),
+    seconds: float | None = None,
 ) -> Tally:
-    """Episodes with the seeds from ``first`` on until so many steps are done."""
+    """Episodes with the seeds from ``first`` on until so many steps are done, or time is over."""
     if jobs == 1:
-        return _some(first, 1, steps, kind, mutants)
+        return _some(first, 1, steps, kind, mutants, seconds)
     total = Tally()
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        shares = [(first + job, jobs, -(-steps // jobs), kind, mutants) for job in range(jobs)]
+        shares = [
+            (first + job, jobs, -(-steps // jobs), kind, mutants, seconds) for job in range(jobs)
+        ]
         for tally, failure in pool.starmap(_caught, shares):
             if failure is not None:
                 raise Failure(failure, total)
@@ -37,10 +41,17 @@ def simulate(
     return total
 
 
-def _some(first: int, stride: int, steps: int, kind: str, mutants: Sequence[Mutant]) -> Tally:
-    total, seed = Tally(), first
+def _some(
+    first: int,
+    stride: int,
+    steps: int,
+    kind: str,
+    mutants: Sequence[Mutant],
+    seconds: float | None,
+) -> Tally:
+    total, seed, end = Tally(), first, time.monotonic() + (seconds or 10**9)
     with start_server(kind) as running:
-        while total.steps < steps:
+        while total.steps < steps and time.monotonic() < end:
             try:
                 total.add(play(running, seed, EPISODE, mutants=mutants))
             except Failure as failure:
@@ -52,10 +63,15 @@ def _some(first: int, stride: int, steps: int, kind: str, mutants: Sequence[Muta
 
 
 def _caught(
-    first: int, stride: int, steps: int, kind: str, mutants: Sequence[Mutant]
+    first: int,
+    stride: int,
+    steps: int,
+    kind: str,
+    mutants: Sequence[Mutant],
+    seconds: float | None,
 ) -> tuple[Tally, str | None]:
     try:
-        return _some(first, stride, steps, kind, mutants), None
+        return _some(first, stride, steps, kind, mutants, seconds), None
     except Failure as failure:
         return failure.tally, str(failure)
 

@@ -41,9 +41,14 @@ def start_server(kind: str = "valkey") -> RunningServer:
 
 
 class SimServer:
-    """One connection to a server that nobody else uses, and its clock in milliseconds."""
+    """One connection to a server that nobody else uses.
 
-    def __init__(self, running: RunningServer, mutants: Sequence[Mutant] = ()) -> None:
+    Attributes:
+        now: its clock, in milliseconds.
+        bell: how often the queue's bell is rung.
+    """
+
+    def __init__(self, running: RunningServer, bell: bytes, mutants: Sequence[Mutant] = ()) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(running.socket))
         self._reader = hiredis.Reader()
@@ -51,7 +56,8 @@ class SimServer:
         self._scripts: dict[str, Script] = {}
         self.now = 0
         self._moved = False
-        self.silent = False
+        self._bell = bell
+        self.bell = 0
 
     def close(self) -> None:
         self._socket.close()
@@ -82,14 +88,13 @@ class SimServer:
         patched: Command[R] = Command(
             self._patched(command.script), command.keys, command.args, command.parse
         )
-        self.silent = False
-        data = pack_command(patched)
-        if self._moved:
-            reply = self._exchange(self._clock() + data, 2)[1]
-        else:
-            reply = self._exchange(data)[0]
+        clock = self._clock() if self._moved else b""
+        look = hiredis.pack_command(("LLEN", self._bell))
+        *_, reply, self.bell = self._exchange(
+            clock + pack_command(patched) + look, 3 if clock else 2
+        )
         if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = self._exchange(pack_command(patched, source=True))[0]
+            reply, self.bell = self._exchange(pack_command(patched, source=True) + look, 2)
         if isinstance(reply, hiredis.ReplyError):
             raise Refused(str(reply))
         return command.parse(reply)
@@ -120,9 +125,9 @@ class SimServer:
 
     # --- the bell
 
-    def take_ring(self, bell: bytes) -> bool:
+    def take_ring(self) -> bool:
         """Take a token off the bell, as a blocked consumer does. Only a script rings it."""
-        if not self.silent:
-            self.silent = self.command("LPOP", bell) is None
-            return not self.silent
+        if self.bell:
+            self.bell -= 1
+            return self.command("LPOP", self._bell) is not None
         return False

@@ -26,6 +26,7 @@ from tests.servers import RunningServer
 from typed_rmq import Dedup, Json, Retry
 from typed_rmq.commands import FULL
 from typed_rmq.errors import QueueFull
+from typed_rmq.keys import QueueKeys
 from typed_rmq.parts import Parts
 from typed_rmq.producer import Overflow
 from typed_rmq.steps import Plan
@@ -37,6 +38,7 @@ from .server import Refused, SimServer
 
 __all__ = ["Failure", "Tally", "World", "play"]
 
+QUEUE = "sim"
 START = 1_800_000_000_000
 CHECK_EVERY = 25
 FAULTS = (
@@ -111,7 +113,7 @@ class World:
         max_length, overflow = rng.choice(bounds)
         self.retry = Retry(self.max_attempts, backoff=rng.choice([0, 1.0, 5.0]), jitter="none")
         self.parts: Parts[int] = Parts(
-            "sim",
+            QUEUE,
             "unix:///nowhere",
             int,
             serializer=Json(),
@@ -125,7 +127,7 @@ class World:
             observers=(),
             max_payload=1000,
         )
-        self.plan = Plan("sim", lease=lease, prefetch=rng.choice(["auto", 1, 2, 7, 40]))
+        self.plan = Plan(QUEUE, lease=lease, prefetch=rng.choice(["auto", 1, 2, 7, 40]))
         self.lease_ms = round(lease * 1000)
         self.ledger = Ledger(
             max_attempts=self.max_attempts,
@@ -135,13 +137,15 @@ class World:
         )
         # How often what goes wrong: none of it in some episodes, a lot in others.
         level = rng.choice([0.0, 0.3, 1.0, 3.0])
-        usual = (6, 7, 5, 0.4, 0.4, 1, 1, 0.7, 0.4)
+        usual = (6, 7, 5, 0.7, 0.7, 1, 1, 0.7, 1)
         self.weights = (
             100.0,
             *(share * level * rng.choice([0, 1, 1, 2]) for share in usual),
         )
         self.hurry = rng.choice([0.02, 0.1, 0.3])
-        self.meddle = rng.choice([0.0, 0.01, 0.03])
+        self.meddle = rng.choice([0.0, 0.01, 0.1])
+        self.jump = rng.choice([0.002, 0.02])
+        self.freeze = rng.choice([0.002, 0.02])
         self.arrival = rng.choice([0.01, 0.05, 0.3])
         # From idle consumers that wait for the bell to a backlog.
         self.publishing = rng.choice([0.03, 0.1, 0.2, 0.35])
@@ -213,6 +217,7 @@ class World:
         elif call.kind == "redrive":
             booked = (reply, names(self.server, self.parts.keys, "dead"))
         self.ledger.executed(call, booked, self.server.now)
+        self.listen()
         return reply
 
     def _without_memory(self, call: Call) -> Any:
@@ -256,7 +261,7 @@ class World:
 
     def take_ring(self) -> bool:
         """Take a token off the bell, as a blocked consumer does."""
-        return self.server.take_ring(self.parts.keys.bell)
+        return self.server.take_ring()
 
     # --- time
 
@@ -279,8 +284,8 @@ class World:
         rng = self.rng
         if rng.random() < self.hurry:
             self.advance(rng.choice([1, 5, 40, 300, 2_000]))
-        if rng.random() < 0.002:
-            self.advance(self.lease_ms + rng.randrange(1000))
+        if rng.random() < self.jump:
+            self.advance(rng.randrange(self.lease_ms))
         if self.late and rng.random() < self.arrival:
             call = self.late.pop(rng.randrange(len(self.late)))
             self.tally.faults["arrived late"] += 1
@@ -297,8 +302,6 @@ class World:
             self.advance(self.idle)
         elif self.tally.steps % CHECK_EVERY == 0:
             self.audit()
-        elif all(one.blocked for one in self.consumers):
-            self._watch_bell()
 
     def _step_client(self, client: Publisher | Administrator) -> bool:
         acted = True
@@ -317,19 +320,20 @@ class World:
         if not self.draining and self.real >= consumer.frozen_until:
             # A call that got no answer may well be of a machine that stands still.
             stuck = consumer.tries and rng.random() < 0.1
-            if stuck or rng.random() < 0.002:
+            if stuck or rng.random() < self.freeze:
                 consumer.frozen_until = self.real + rng.randrange(2 * self.lease_ms)
                 self.tally.faults["frozen"] += 1
             if rng.random() < 0.002:
                 consumer.stop()
+                consumer.hurried = rng.random() < 0.3
         acted = True
         try:
             acted = consumer.step()
         except Crashed:
             self.tally.faults["crashed"] += 1
             self.note("crashed", consumer.core.session)
-            # It may have taken the ring that was meant for all.
-            self.ring_lost = True
+            # It may have taken the ring that was meant for all; they look by themselves, later.
+            self.ring_lost = self.ring_lost or consumer.rung
             self.consumers[index] = self._consumer()
         else:
             if consumer.closed and not self.closing:
@@ -342,21 +346,22 @@ class World:
         self.tally.audits += 1
         bell, work = compare(self.server, self.parts.keys, self.ledger)
         ensure(bell <= 1, "the bell is rung more than once", bell)
-        self._check_bell(bell, work)
+        ensure(work == self.work, "whether there is work", work)
 
-    def _watch_bell(self) -> None:
-        work = not self.ledger.paused and any(
+    @property
+    def work(self) -> bool:
+        """Whether there is something that an idle consumer could claim now."""
+        return not self.ledger.paused and any(
             one.where in ("ready", "suspect") for one in self.ledger.live.values()
         )
-        if work and not self.ring_lost:
-            self._check_bell(self.server.command("LLEN", self.parts.keys.bell), work)
 
-    def _check_bell(self, bell: int, work: bool) -> None:
-        if bell or not work:
+    def listen(self) -> None:
+        """Nobody sleeps beside work: the bell is rung, or somebody who took the ring is coming."""
+        if self.server.bell or not self.work:
             self.ring_lost = False
         elif not self.ring_lost:
-            asleep = all(one.blocked for one in self.consumers)
-            ensure(not asleep, "everybody sleeps beside work")
+            coming = any(one.rung for one in self.consumers)
+            ensure(coming, "there is work, and the bell is silent")
 
     # --- the end
 
@@ -440,7 +445,7 @@ def play(
     trace: list[str] | None = None,
 ) -> Tally:
     """Play one episode; ``Failure`` names the seed and the step."""
-    server = SimServer(running, mutants)
+    server = SimServer(running, QueueKeys(QUEUE).bell, mutants)
     try:
         server.command("FLUSHALL")
         server.set_clock(START)
