@@ -114,6 +114,8 @@ class ConsumerCore(Hands, Generic[T]):
         self._sent_at = 0.0
         # Until then the short way will do: the lease is fresh, and no other's has run out.
         self._long_at = 0.0
+        # A ring may have been taken that no claim has passed on yet.
+        self._rung = False
         self._buffer: deque[bytes] = deque()
         # Most messages of a queue have the same kind of head: what follows from it is kept.
         # In one piece, as several threads take messages.
@@ -249,9 +251,10 @@ class ConsumerCore(Hands, Generic[T]):
             return Stop()
         self._empty = False
         seconds = self._wait_seconds(now, left)
+        self._rung = True
         if self._held():
             return Wait(seconds, None)
-        return Wait(seconds, self._begin(now, self._want(), woken=True))
+        return Wait(seconds, self._begin(now, self._want()))
 
     def _reached_limit(self) -> bool:
         limit = self.plan.max_messages
@@ -359,7 +362,7 @@ class ConsumerCore(Hands, Generic[T]):
             return None
         return self._begin(now, 0, closing=closing)
 
-    def _begin(self, now: float, want: int, *, closing: bool = False, woken: bool = False) -> Cycle:
+    def _begin(self, now: float, want: int, *, closing: bool = False) -> Cycle:
         if self.session is None:
             self.session = self._token()
             self._answered = 0
@@ -370,7 +373,9 @@ class ConsumerCore(Hands, Generic[T]):
         verdicts = tuple(drained(self._verdicts))
         way: Way = "long"
         if want and not verdicts and not closing and now < self._long_at:
-            way = "woken" if woken else "short"
+            way = "woken" if self._rung else "short"
+        if want:
+            self._rung = False
         request = Cycle(
             n=self._answered + 1,
             session=self.session,

@@ -212,6 +212,22 @@ def test_with_something_in_hand_the_lane_stays_free_while_it_waits() -> None:
     assert isinstance(bench.next(), Cycle), "and a call follows the wait"
 
 
+def test_who_waited_with_something_in_hand_passes_the_ring_on() -> None:
+    """The ring that ended the wait may have been for others, too."""
+    bench = Bench(prefetch=2)
+    bench.hold(envelope(1))
+    bench.exchange()
+    assert isinstance(bench.next(), Wait)
+    bench.now += 0.01
+    bench.core.begin(bench.now)  # a call that claims nothing passes nothing on
+    bench.exchange()
+    assert bench.exchange(envelope(2)).way == "woken"
+    message = bench.take()
+    assert message is not None
+    bench.core.ack(message.envelope)
+    assert bench.cycle().way == "short", "once is enough"
+
+
 @pytest.mark.parametrize(
     ("lease", "wait", "seconds"),
     [(60, None, MAX_WAIT), (9, None, 3.0), (60, 7.0, 7.0), (60, 0.0001, MIN_WAIT)],
