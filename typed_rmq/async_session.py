@@ -296,6 +296,7 @@ class AsyncSession(Session[T], Generic[T]):
         self._timer = None
         if self._closed or self._chore is not None:
             return
+        self.take_overdue()
         # Cleared before looking: whoever records after this arms again.
         now = time.monotonic()
         armed = self._armed_at is not None and now >= self._armed_at

@@ -31,6 +31,7 @@ class Consuming(Generic[T]):
         until_empty: bool = False,
         idle_timeout: Duration | None = None,
         max_messages: int | None = None,
+        handler_timeout: Duration | None = None,
         stop_on_signals: bool = True,
     ) -> Consumer[T]:
         """A consumer, to iterate over with ``for`` or ``async for``.
@@ -42,6 +43,10 @@ class Consuming(Generic[T]):
             until_empty: end when nothing is ready.
             idle_timeout: end after so many seconds without a message.
             max_messages: end after so many messages.
+            handler_timeout: seconds that a message may be in hand; past it, it is taken away and
+                tried again by the queue's policy, with the reason "timeout". The body of a loop
+                goes on, but its verdict no longer counts: ``msg.held`` is false, and a verdict
+                raises ``AlreadySettled``.
             stop_on_signals: end at SIGINT and SIGTERM after the message in hand, in the main
                 thread and where Python's own handlers are still in place.
 
@@ -57,6 +62,7 @@ class Consuming(Generic[T]):
             until_empty=until_empty,
             idle_timeout=idle_timeout,
             max_messages=max_messages,
+            handler_timeout=handler_timeout,
         )
 
         return Consumer(
@@ -93,6 +99,7 @@ class Consuming(Generic[T]):
         until_empty: bool = False,
         idle_timeout: Duration | None = None,
         max_messages: int | None = None,
+        handler_timeout: Duration | None = None,
         stop_on_signals: bool = True,
     ) -> None:
         """Call ``handler`` with each message, in ``concurrency`` threads, until stopped.
@@ -101,6 +108,8 @@ class Consuming(Generic[T]):
         annotation, or, without one, by the name ``msg`` or ``message``. When it returns the
         message is acked, unless it gave a verdict itself; when it raises the message is retried
         by the queue's policy, and the worker goes on. The other options are those of ``consume``.
+        A handler past ``handler_timeout`` cannot be ended, as it runs in a thread: its message goes
+        to others, and what it returns no longer counts.
         """
         worker.check_concurrency(concurrency)
         consumer = self.consume(
@@ -109,6 +118,7 @@ class Consuming(Generic[T]):
             until_empty=until_empty,
             idle_timeout=idle_timeout,
             max_messages=max_messages,
+            handler_timeout=handler_timeout,
             stop_on_signals=stop_on_signals,
         )
         with consumer:
@@ -124,9 +134,13 @@ class Consuming(Generic[T]):
         until_empty: bool = False,
         idle_timeout: Duration | None = None,
         max_messages: int | None = None,
+        handler_timeout: Duration | None = None,
         stop_on_signals: bool = True,
     ) -> None:
-        """``run`` for asyncio, in ``concurrency`` tasks; a sync handler runs in threads."""
+        """``run`` for asyncio, in ``concurrency`` tasks; a sync handler runs in threads.
+
+        An async handler past ``handler_timeout`` is cancelled.
+        """
         worker.check_concurrency(concurrency)
         consumer = self.consume(
             prefetch=prefetch,
@@ -134,6 +148,7 @@ class Consuming(Generic[T]):
             until_empty=until_empty,
             idle_timeout=idle_timeout,
             max_messages=max_messages,
+            handler_timeout=handler_timeout,
             stop_on_signals=stop_on_signals,
         )
         async with consumer:

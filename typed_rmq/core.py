@@ -97,7 +97,12 @@ class ConsumerCore(Hands, Generic[T]):
         clock: Callable[[], float],
         token: Callable[[], bytes] = wire.session_name,
     ) -> None:
-        super().__init__(plan.queue, clock, timed=plan.keep_done > 0)
+        super().__init__(
+            plan.queue,
+            clock,
+            timed=plan.keep_done > 0,
+            limited=plan.handler_timeout is not None,
+        )
         self.plan = plan
         self.prefetch: Prefetch = Prefetch(plan.prefetch)
         self._decoder = decoder
@@ -164,7 +169,7 @@ class ConsumerCore(Hands, Generic[T]):
                 raise
             self._hands[field] = envelope
             if self._since is not None:
-                self._since[field] = now
+                self.noted_since(field, now)
             self._delivered += 1
             if len(self._buffer) == self._low_at:
                 self.low = True

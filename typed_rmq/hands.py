@@ -32,13 +32,16 @@ class Hands:
         queue: the queue's name, for errors.
         clock: seconds; only for the durations in the log of completions.
         timed: whether that log is kept.
+        limited: whether a message may be in somebody's hands only for so long.
     """
 
-    def __init__(self, queue: str, clock: Callable[[], float], *, timed: bool) -> None:
+    def __init__(
+        self, queue: str, clock: Callable[[], float], *, timed: bool, limited: bool = False
+    ) -> None:
         self._queue = queue
         self._clock = clock
         self._hands: dict[bytes, bytes] = {}
-        self._since: dict[bytes, float] | None = {} if timed else None
+        self._since: dict[bytes, float] | None = {} if timed or limited else None
         self._acks: deque[bytes] = deque()
         self._verdicts: deque[Verdict] = deque()
         self._open: Cycle | None = None
@@ -85,6 +88,33 @@ class Hands:
     def _no_suspect(self, field: bytes) -> None:
         if field == self._suspect:
             self._suspect = None
+
+    # --- for how long
+
+    def noted_since(self, field: bytes, now: float) -> None:
+        """It was handed out just now; only where somebody wants to know."""
+        assert self._since is not None
+        self._since[field] = now
+        # A plain ack leaves its entry behind, so that it need not look for one.
+        if len(self._since) > 2 * len(self._hands) + 100:
+            for old in list(self._since):
+                if old not in self._hands:
+                    self._since.pop(old, None)
+
+    def overdue(self, now: float, limit: float) -> list[bytes]:
+        """The envelopes that have been in hand for ``limit`` seconds and longer."""
+        return [
+            envelope
+            for field, since in list((self._since or {}).items())
+            if now - since >= limit and (envelope := self._hands.get(field)) is not None
+        ]
+
+    def longest_since(self, now: float) -> float:
+        """When the first of what is in hand was handed out; now where nothing is."""
+        return min(
+            (at for field, at in list((self._since or {}).items()) if field in self._hands),
+            default=now,
+        )
 
     # --- asking
 

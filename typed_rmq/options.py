@@ -44,6 +44,7 @@ def plan_of(
     until_empty: bool = False,
     idle_timeout: Duration | None = None,
     max_messages: int | None = None,
+    handler_timeout: Duration | None = None,
 ) -> Plan:
     """The options of ``consume`` and ``run``, checked."""
     if prefetch != "auto" and not (_whole(prefetch) and 1 <= prefetch <= MAX_BATCH):
@@ -52,6 +53,9 @@ def plan_of(
         )
     if max_messages is not None and not (_whole(max_messages) and max_messages >= 1):
         raise ConfigError(f"max_messages must be 1 or more, got {max_messages!r}", queue=queue)
+    limit = None if handler_timeout is None else seconds(handler_timeout, "handler_timeout")
+    if limit == 0:
+        raise ConfigError("handler_timeout must be more than 0 s; None is no limit", queue=queue)
     return Plan(
         queue=queue,
         lease=lease,
@@ -61,4 +65,5 @@ def plan_of(
         idle_timeout=None if idle_timeout is None else seconds(idle_timeout, "idle_timeout"),
         max_messages=max_messages,
         keep_done=keep_done,
+        handler_timeout=limit,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import traceback as tracebacks
@@ -14,6 +15,7 @@ from typing import Final, Generic, TypeVar
 from . import commands, wire
 from .commands import Command, CycleReply, ReapReply, Verdict
 from .core import ConsumerCore, Report
+from .errors import AlreadySettled, LeaseLost
 from .events import (
     Claimed,
     DataLoss,
@@ -46,6 +48,7 @@ MAX_ERROR: Final = 2 * 1024
 
 LEFT_BY_EXCEPTION: Final = "the loop was left while this message was being handled"
 RETRY_CALLED: Final = "retry() was called"
+TIMED_OUT: Final = "timeout: its handler took longer than {:g} s"
 ABANDONED: Final = "the message was dropped without a verdict"
 
 
@@ -235,7 +238,23 @@ class Session(Report, ABC, Generic[T]):
             hand_back = self.core.hand_back_due()
             if hand_back is not None:
                 due.append(hand_back)
+            limit = self.core.plan.handler_timeout
+            if limit is not None:
+                # Also where nothing is in hand yet: what will be is looked at in time.
+                due.append(self.core.longest_since(time.monotonic()) + limit)
         return min(due) if due else None
+
+    def take_overdue(self) -> None:
+        """Take what is past ``handler_timeout`` from its handler, as failed."""
+        limit = self.core.plan.handler_timeout
+        if limit is not None:
+            for envelope in self.core.overdue(time.monotonic(), limit):
+                self.timed_out(envelope, limit)
+
+    def timed_out(self, envelope: bytes, limit: float) -> None:
+        """Its handler has had its time, unless it has given a verdict just now."""
+        with contextlib.suppress(AlreadySettled, LeaseLost):
+            self._fail(envelope, None, TIMED_OUT.format(limit), None)
 
     def abandon_hands(self) -> None:
         """Whatever is still in hand counts as failed: nobody knows how far it got."""

@@ -22,6 +22,7 @@ class Plan:
     idle_timeout: float | None = None
     max_messages: int | None = None
     keep_done: int = 0
+    handler_timeout: float | None = None
 
     @property
     def grace(self) -> float:

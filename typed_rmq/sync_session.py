@@ -279,6 +279,7 @@ class SyncSession(Session[T], Generic[T]):
             return CHORE_PAUSE
 
     def _do_chores(self) -> float | None:
+        self.take_overdue()
         # Cleared before looking: whoever records after this arms again.
         armed_at = self._armed_at
         now = time.monotonic()

@@ -114,6 +114,8 @@ async def run_async(session: AsyncSession[T], handler: AsyncHandler[T], concurre
     """
     call = _Call[T](cast("Callable[..., object]", handler))
     threaded = not _is_async(handler)
+    # A thread cannot be ended: its message is taken from it, and it is waited for.
+    limit = None if threaded else session.core.plan.handler_timeout
 
     async def work() -> None:
         while True:
@@ -122,8 +124,12 @@ async def run_async(session: AsyncSession[T], handler: AsyncHandler[T], concurre
                 return
             with message:
                 result = await asyncio.to_thread(call, message) if threaded else call(message)
-                if inspect.isawaitable(result):
+                if not inspect.isawaitable(result):
+                    continue
+                if limit is None:
                     await result
+                else:
+                    await _limited(session, message, result, limit)
 
     if concurrency == 1:
         await work()
@@ -131,6 +137,20 @@ async def run_async(session: AsyncSession[T], handler: AsyncHandler[T], concurre
     async with asyncio.TaskGroup() as group:
         for number in range(concurrency):
             group.create_task(work(), name=f"typed_rmq worker {number}")
+
+
+async def _limited(
+    session: AsyncSession[T], message: Message[T], result: Awaitable[object], limit: float
+) -> None:
+    """Wait for a handler; past its time it is cancelled, and its message is tried again."""
+    bound = asyncio.timeout(limit)
+    try:
+        async with bound:
+            await result
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        session.timed_out(message.envelope, limit)
 
 
 def _is_async(handler: object) -> bool:
