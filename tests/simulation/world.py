@@ -237,7 +237,10 @@ class World:
 
     def _with_foreign_counters(self, call: Call) -> Any:
         """Somebody wrote text over the counters: nothing may be half done."""
-        stats, fields = self.parts.keys.stats, ("published", "duplicates", "completed", "failed")
+        stats, fields = (
+            self.parts.keys.stats,
+            ("published", "duplicates", "completed", "failed", "purged"),
+        )
         before = self.server.command("HMGET", stats, *fields)
         for name in fields:
             self.server.command("HSET", stats, name, "x")
