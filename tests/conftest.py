@@ -27,7 +27,7 @@ import pytest
 import redis
 from hypothesis import settings
 
-from tests.servers import KINDS, RunningServer, available, speaks_tls, start
+from tests.servers import KINDS, RunningServer, available, chromium, speaks_tls, start
 
 R = TypeVar("R")
 
@@ -100,6 +100,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         elif not speaks_tls(kind):
             text = f"NOT COVERED: TLS on server {kind}: its binary is built without it"
             terminalreporter.write_line(text, yellow=True, bold=True)
+    if chromium() is None:
+        text = "NOT COVERED: the dashboard in a browser: apt-get install chromium"
+        terminalreporter.write_line(text, red=True, bold=True)
     if not any(speaks_tls(kind) for kind in chosen):
         text = "NOT COVERED: TLS, on any server: apt-get install redis-server"
         terminalreporter.write_line(text, red=True, bold=True)

@@ -379,3 +379,9 @@ def _wait(server: RunningServer, log: Path) -> int:
         else:
             assert isinstance(info, dict)
             return int(info["process_id"])
+
+
+def chromium() -> str | None:
+    """The browser that the dashboard is tested in, where there is one."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    return next((found for found in map(shutil.which, names) if found), None)
