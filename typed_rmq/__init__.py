@@ -13,10 +13,12 @@ from .consumer import Consumer
 from .deadletters import DeadLetters
 from .dedup import Dedup, DedupKey
 from .drivers.connection import Connection
+from .durability import Durability, Fsync, Replicas
 from .errors import (
     AlreadySettled,
     ConfigError,
     DataLossDetected,
+    DurabilityNotReached,
     LeaseLost,
     PayloadError,
     QueueCorrupt,
@@ -55,9 +57,12 @@ __all__ = [
     "DeadLetters",
     "Dedup",
     "DedupKey",
+    "Durability",
+    "DurabilityNotReached",
     "Duration",
     "Encrypted",
     "Finding",
+    "Fsync",
     "Json",
     "LeaseLost",
     "Message",
@@ -72,6 +77,7 @@ __all__ = [
     "QueueStats",
     "QueueUnavailable",
     "Receipt",
+    "Replicas",
     "Retry",
     "Serializer",
     "SerializerFactory",

@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 
-from .commands import Command
+from .commands import Command, PublishReply
 from .drivers.aio import AsyncDriver, AsyncLink
 from .drivers.connection import Connection, Tell
 from .drivers.sync import SyncDriver, SyncLink
+from .durability import Durability
 from .keys import QueueKeys
 from .producer import Lane
 
@@ -58,8 +59,8 @@ class SyncBackend:
             )
         return self._driver
 
-    def call(self, make: Callable[[Lane], Command[R]]) -> R:
-        """Make a command in a lane and send it until it is answered."""
+    def call(self, make: Callable[[Lane], Command[R]], durability: Durability | None = None) -> R:
+        """Make a command in a lane, send it until it is answered, and until it is as durable."""
         driver = self._driver or self.driver
         try:
             hand = self._hands.pop()
@@ -76,6 +77,8 @@ class SyncBackend:
             raise
         try:
             reply = driver.execute(command, hand.link)
+            if durability is not None and not _refused(reply):
+                driver.confirm(hand.link, self._keys.lane(lane.token), durability)
         except BaseException:
             hand.link.drop()
             raise
@@ -152,12 +155,15 @@ class AsyncBackend:
     """Calls in tasks of one event loop."""
 
     def __init__(self, connection: Connection, keys: QueueKeys, tell: Tell) -> None:
+        self._keys = keys
         self.driver: AsyncDriver = connection.async_driver(keys.name, keys.prefix, tell)
         self._hands: deque[_Hand[AsyncLink]] = deque()
         self._free = asyncio.Semaphore(MAX_ASYNC_LANES)
 
-    async def call(self, make: Callable[[Lane], Command[R]]) -> R:
-        """Make a command in a lane and send it until it is answered."""
+    async def call(
+        self, make: Callable[[Lane], Command[R]], durability: Durability | None = None
+    ) -> R:
+        """Make a command in a lane, send it until it is answered, and until it is as durable."""
         async with self._free:
             hand = self._hands.pop() if self._hands else _Hand(self.driver.link())
             lane = hand.lane
@@ -170,6 +176,9 @@ class AsyncBackend:
                 raise
             try:
                 reply = await self.driver.execute(command, hand.link)
+                if durability is not None and not _refused(reply):
+                    key = self._keys.lane(lane.token)
+                    await self.driver.confirm(hand.link, key, durability)
             except BaseException:
                 await hand.link.drop()
                 raise
@@ -232,6 +241,11 @@ class AsyncBackend:
         """Give the connections back."""
         while self._hands:
             await self._hands.pop().link.release()
+
+
+def _refused(reply: object) -> bool:
+    """A publish that found no room has written nothing that one could wait for."""
+    return isinstance(reply, PublishReply) and reply.answer == "full"
 
 
 def _made(

@@ -10,6 +10,7 @@
     ├── AlreadySettled         the message has a verdict already
     ├── QueueUnavailable       Redis could not be reached or refused the work
     ├── QueueCorrupt           a key of the queue holds something that is not ours
+    ├── DurabilityNotReached   stored, but not yet as safe as was asked for
     ├── ServerUnsupported      the server is too old or lacks a needed command
     └── DataLossDetected       Redis lost operations that it had confirmed
 
@@ -23,6 +24,7 @@ __all__ = [
     "AlreadySettled",
     "ConfigError",
     "DataLossDetected",
+    "DurabilityNotReached",
     "LeaseLost",
     "PayloadError",
     "QueueCorrupt",
@@ -114,6 +116,13 @@ class QueueUnavailable(TypedRMQError):
 
 class QueueCorrupt(TypedRMQError):
     """A key of the queue holds something that typed_rmq did not write. Nothing was changed."""
+
+
+class DurabilityNotReached(TypedRMQError):
+    """The message is stored, but not on as many replicas, or on disk, in time.
+
+    It may be lost if Redis fails now. To publish it again is safe where the queue deduplicates.
+    """
 
 
 class ServerUnsupported(TypedRMQError):

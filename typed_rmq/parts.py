@@ -19,6 +19,7 @@ from .dedup import Dedup
 from .dedup import bind as bind_dedup
 from .drivers.connection import Client, Connection
 from .drivers.locate import locate
+from .durability import Durability, check_durability
 from .errors import ConfigError
 from .events import Observer, Observers, Unavailable
 from .keys import QueueKeys
@@ -56,9 +57,12 @@ class Parts(Generic[T]):
         keep_dead: int,
         observers: Sequence[Observer],
         max_payload: int,
+        durability: Durability | None,
     ) -> None:
         keys = QueueKeys(name)
         self.keys: QueueKeys = keys
+        check_durability(durability, name)
+        self.durability: Durability | None = durability
         adapter: TypeAdapter[T] = _adapter(payload_type, name)
         self.codec: Codec[T] = Codec(adapter, serializer, queue=name, max_payload=max_payload)
         hasher = (

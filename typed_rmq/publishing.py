@@ -18,6 +18,7 @@ from typing import Final, Generic, Self, TypeVar
 
 from .batches import achunks, chunks
 from .commands import Command, PublishReply
+from .durability import Durability, check_durability
 from .errors import ConfigError
 from .events import Observers, PublishEnded, begin
 from .events import Publishing as PublishBegun
@@ -48,6 +49,7 @@ class Publishing(Generic[T]):
         priority: Priority = "normal",
         headers: Mapping[str, str] | None = None,
         dedup_key: str | None = None,
+        durability: Durability | None = None,
     ) -> Receipt:
         """Validate a payload and store it as a message: one round trip.
 
@@ -61,24 +63,27 @@ class Publishing(Generic[T]):
             priority: ``"high"``, ``"normal"``, or ``"low"``.
             headers: text to text, handed to the consumer beside the payload.
             dedup_key: what makes it the same message, in place of the queue's policy.
+            durability: ``Replicas(...)`` or ``Fsync()``: what to wait for before it returns, in
+                place of the queue's own.
 
         Raises:
             PayloadError: it is not a ``T``, or cannot be stored safely. Nothing was sent.
             QueueFull: the queue is at ``max_length``, or Redis is out of memory.
             QueueUnavailable: Redis did not answer within the retry budget. With deduplication on
                 it is safe to publish again.
+            DurabilityNotReached: it is stored, but not as safe as ``durability`` asks for.
         """
         if self._parts.observers.on_publishing:
             with self._call(headers, many=False) as call:
                 options = self._parts.producer.options(
                     delay=delay, at=at, priority=priority, headers=call.headers, dedup_key=dedup_key
                 )
-                call.receipts += self._store((payload,), options, None)
+                call.receipts += self._store((payload,), options, None, durability)
             return call.receipts[0]
         options = self._parts.producer.options(
             delay=delay, at=at, priority=priority, headers=headers, dedup_key=dedup_key
         )
-        return self._store((payload,), options, None)[0]
+        return self._store((payload,), options, None, durability)[0]
 
     async def apublish(
         self,
@@ -89,6 +94,7 @@ class Publishing(Generic[T]):
         priority: Priority = "normal",
         headers: Mapping[str, str] | None = None,
         dedup_key: str | None = None,
+        durability: Durability | None = None,
     ) -> Receipt:
         """``publish`` for asyncio."""
         if self._parts.observers.on_publishing:
@@ -96,12 +102,12 @@ class Publishing(Generic[T]):
                 options = self._parts.producer.options(
                     delay=delay, at=at, priority=priority, headers=call.headers, dedup_key=dedup_key
                 )
-                call.receipts += await self._astore((payload,), options, None)
+                call.receipts += await self._astore((payload,), options, None, durability)
             return call.receipts[0]
         options = self._parts.producer.options(
             delay=delay, at=at, priority=priority, headers=headers, dedup_key=dedup_key
         )
-        return (await self._astore((payload,), options, None))[0]
+        return (await self._astore((payload,), options, None, durability))[0]
 
     def publish_many(
         self,
@@ -112,6 +118,7 @@ class Publishing(Generic[T]):
         at: datetime | float | None = None,
         priority: Priority = "normal",
         headers: Mapping[str, str] | None = None,
+        durability: Durability | None = None,
     ) -> list[Receipt]:
         """Publish many payloads, one round trip per ``batch`` of them (1 to 1,000).
 
@@ -121,10 +128,10 @@ class Publishing(Generic[T]):
         with self._call(headers, many=True) as call:
             options, size = self._many(batch, delay, at, priority, call.headers)
             receipts = call.receipts
-            if self._parts.producer.max_length:
+            if self._parts.producer.max_length or durability or self._parts.durability:
                 # Each batch must know what became of the one before: whether there was room.
                 for chunk in chunks(payloads, size):
-                    receipts += self._store(chunk, options, len(receipts))
+                    receipts += self._store(chunk, options, len(receipts), durability)
                 return receipts
             sent: deque[_Store[T]] = deque()
 
@@ -148,14 +155,15 @@ class Publishing(Generic[T]):
         at: datetime | float | None = None,
         priority: Priority = "normal",
         headers: Mapping[str, str] | None = None,
+        durability: Durability | None = None,
     ) -> list[Receipt]:
         """``publish_many`` for asyncio; takes async iterables, too."""
         with self._call(headers, many=True) as call:
             options, size = self._many(batch, delay, at, priority, call.headers)
             receipts = call.receipts
-            if self._parts.producer.max_length:
+            if self._parts.producer.max_length or durability or self._parts.durability:
                 async for chunk in achunks(payloads, size):
-                    receipts += await self._astore(chunk, options, len(receipts))
+                    receipts += await self._astore(chunk, options, len(receipts), durability)
                 return receipts
             sent: deque[_Store[T]] = deque()
 
@@ -191,24 +199,38 @@ class Publishing(Generic[T]):
         return _Call(self._parts.observers, self._parts.keys.name, headers, many=many)
 
     def _store(
-        self, payloads: Sequence[T], options: PublishOptions, first: int | None
+        self,
+        payloads: Sequence[T],
+        options: PublishOptions,
+        first: int | None,
+        durability: Durability | None,
     ) -> list[Receipt]:
+        if durability is not None:
+            check_durability(durability, self._parts.keys.name)
+        wanted = durability or self._parts.durability
         store = _Store(self._parts.producer, payloads, options, first)
         while True:
-            receipts = store.receipts(self._parts.sync.call(store.command))
+            receipts = store.receipts(self._parts.sync.call(store.command, wanted))
             if receipts is not None:
                 return receipts
             self._parts.sync.wait(self._parts.keys.room, ROOM_WAIT)
 
     async def _astore(
-        self, payloads: Sequence[T], options: PublishOptions, first: int | None
+        self,
+        payloads: Sequence[T],
+        options: PublishOptions,
+        first: int | None,
+        durability: Durability | None,
     ) -> list[Receipt]:
+        if durability is not None:
+            check_durability(durability, self._parts.keys.name)
+        wanted = durability or self._parts.durability
         store, backend = (
             _Store(self._parts.producer, payloads, options, first),
             self._parts.backend(),
         )
         while True:
-            receipts = store.receipts(await backend.call(store.command))
+            receipts = store.receipts(await backend.call(store.command, wanted))
             if receipts is not None:
                 return receipts
             await backend.wait(self._parts.keys.room, ROOM_WAIT)

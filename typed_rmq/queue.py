@@ -15,6 +15,7 @@ from .checking import Checking
 from .consuming import Consuming
 from .dedup import Dedup
 from .drivers.connection import Client, Connection
+from .durability import Durability
 from .errors import ConfigError
 from .events import Observer
 from .keys import check_name
@@ -55,6 +56,8 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
         keep_dead: how many dead letters to keep.
         observers: are told of what happens.
         max_payload: bytes; a larger payload is refused.
+        durability: ``Replicas(...)`` or ``Fsync()``: what each publish waits for before it
+            returns; ``None`` for Redis's own answer.
 
     Raises:
         ConfigError: the name, an option, or the address of Redis is wrong, or no type was given.
@@ -96,6 +99,7 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
         keep_dead: int = 10_000,
         observers: Sequence[Observer] = (),
         max_payload: int = 1_048_576,
+        durability: Durability | None = None,
     ) -> None:
         check_name(name)
         if self._payload_type is UNBOUND:
@@ -123,6 +127,7 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
             keep_dead=keep_dead,
             observers=observers,
             max_payload=max_payload,
+            durability=durability,
         )
 
     def __repr__(self) -> str:

@@ -20,6 +20,7 @@ from typed_rmq import (
     DataLossDetected,
     DeadLetter,
     Dedup,
+    DurabilityNotReached,
     LeaseLost,
     Observer,
     PayloadError,
@@ -39,6 +40,7 @@ ERRORS = [
     AlreadySettled,
     ConfigError,
     DataLossDetected,
+    DurabilityNotReached,
     LeaseLost,
     PayloadError,
     QueueCorrupt,
@@ -87,6 +89,8 @@ def test_every_sync_method_has_its_async_twin_with_the_same_parameters() -> None
         "peek": "apeek",
         "find": "afind",
         "consumers": "aconsumers",
+        "doctor": "adoctor",
+        "audit": "aaudit",
         "promote": "apromote",
         "purge": "apurge",
         "pause": "apause",
@@ -125,6 +129,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
         "until_empty": False,
         "idle_timeout": None,
         "max_messages": None,
+        "handler_timeout": None,
         "stop_on_signals": True,
     }
     assert inspect.signature(Connection).parameters["retry_budget"].default == 30.0

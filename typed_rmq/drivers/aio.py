@@ -13,7 +13,9 @@ from redis import exceptions
 from redis.asyncio import connection as aio_connection
 
 from ..commands import FULL, Command
+from ..durability import Durability
 from .async_sources import AsyncSource
+from .confirming import judge, not_confirmed, touch, wait
 from .failures import RETRIABLE, Attempts, Refused, Resend, loosened, unanswered
 from .packing import pack_command, pack_plain, pack_wait
 from .sync import CALL_TIMEOUT, WAIT_MARGIN, Interrupted
@@ -289,6 +291,16 @@ class AsyncDriver:
             return await self._persist(
                 command, link, error, stopping, self._budget, time.monotonic()
             )
+
+    async def confirm(self, link: AsyncLink, lane_key: bytes, durability: Durability) -> None:
+        """Wait until what this link has written is as durable as that; see ``confirming``."""
+        data, limit = wait(durability)
+        try:
+            touched = await link.call(touch(lane_key))
+            reply = await link.call(data, limit)
+        except RETRIABLE as error:
+            raise not_confirmed(self._queue, durability, error) from None
+        judge(self._queue, durability, touched, reply)
 
     async def ask(self, link: AsyncLink, *words: str | bytes | int) -> object:
         """A plain command's reply, or ``Refused`` with what Redis says. It is tried once."""

@@ -27,7 +27,16 @@ from ..errors import (
 from .misfit import chain, refused_by_tls
 from .rights import missing_right
 
-__all__ = ["RETRIABLE", "Attempts", "Refused", "Resend", "bad_url", "loosened", "unanswered"]
+__all__ = [
+    "RETRIABLE",
+    "Attempts",
+    "Refused",
+    "Resend",
+    "bad_url",
+    "clean",
+    "loosened",
+    "unanswered",
+]
 
 logger: Final = logging.getLogger("typed_rmq")
 
@@ -145,7 +154,7 @@ class Attempts:
             return self._response(error, text, now)
         if isinstance(error, _FATAL_LINKS) or refused_by_tls(error):
             raise QueueUnavailable(
-                f"queue {self._queue!r}: Redis refused the connection: {_clean(text)}. Check the "
+                f"queue {self._queue!r}: Redis refused the connection: {clean(text)}. Check the "
                 "user, the password, and the certificates",
                 queue=self._queue,
             ) from None
@@ -175,7 +184,7 @@ class Attempts:
         if "WRONGTYPE" in text or "TRMQ_CORRUPT" in text or "not an integer" in text:
             raise QueueCorrupt(
                 f"queue {self._queue!r}: one of its keys holds something that typed_rmq did not "
-                f"write ({_clean(text)}). Nothing was changed. Look at the keys "
+                f"write ({clean(text)}). Nothing was changed. Look at the keys "
                 f"trmq:{{{self._queue}}}:* and remove the foreign one",
                 queue=self._queue,
             ) from None
@@ -187,17 +196,17 @@ class Attempts:
             return self._again(error, now, Resend(moved=isinstance(error, _CLUSTER_DOWN)))
         if (right := missing_right(error)) is not None:
             raise QueueUnavailable(
-                f"queue {self._queue!r}: Redis refuses this user: {_clean(right)}. Compare its "
+                f"queue {self._queue!r}: Redis refuses this user: {clean(right)}. Compare its "
                 "rights with the rule in docs/operations",
                 queue=self._queue,
             ) from None
         if "unknown command" in text.lower():
             raise ServerUnsupported(
-                f"queue {self._queue!r} needs Redis 6.2 or later, or Valkey: {_clean(text)}",
+                f"queue {self._queue!r} needs Redis 6.2 or later, or Valkey: {clean(text)}",
                 queue=self._queue,
             ) from None
         raise QueueUnavailable(
-            f"queue {self._queue!r}: Redis refused the call: {_clean(text)}", queue=self._queue
+            f"queue {self._queue!r}: Redis refused the call: {clean(text)}", queue=self._queue
         ) from None
 
     def _again(
@@ -207,7 +216,7 @@ class Attempts:
         if self._since is None:
             self._since = now
         self._failures += 1
-        reason = _clean(str(error)) or type(error).__name__
+        reason = clean(str(error)) or type(error).__name__
         if isinstance(error, exceptions.AskError):  # redis-py leaves the numbers only
             reason = f"{'MOVED' if isinstance(error, exceptions.MovedError) else 'ASK'} {reason}"
         spent = now - self._since
@@ -250,7 +259,7 @@ class Attempts:
         return self._failures == (1 if slow else 2)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """An error text of Redis or of the network, without addresses that hold a password."""
     return _URL.sub("<url>", text)[:300].rstrip(". ")
 
@@ -267,7 +276,7 @@ def loosened(error: exceptions.ResponseError) -> exceptions.ResponseError:
 
 def unanswered(queue: str, error: Exception) -> QueueUnavailable:
     """A command that is not tried again got no answer."""
-    reason = _clean(str(error)) or type(error).__name__
+    reason = clean(str(error)) or type(error).__name__
     return QueueUnavailable(
         f"queue {queue!r}: Redis did not answer ({reason}); try again", queue=queue
     )

@@ -16,6 +16,8 @@ import redis
 from redis import exceptions
 
 from ..commands import FULL, Command
+from ..durability import Durability
+from .confirming import judge, not_confirmed, touch, wait
 from .failures import RETRIABLE, Attempts, Refused, Resend, loosened, unanswered
 from .packing import pack_command, pack_plain, pack_wait
 from .sources import SyncSource
@@ -321,6 +323,16 @@ class SyncDriver:
                 )
                 return None
             return self._persist(command, link, error, sleep, self._budget, time.monotonic())
+
+    def confirm(self, link: SyncLink, lane_key: bytes, durability: Durability) -> None:
+        """Wait until what this link has written is as durable as that; see ``confirming``."""
+        data, limit = wait(durability)
+        try:
+            touched = link.call(touch(lane_key))
+            reply = link.call(data, limit)
+        except RETRIABLE as error:
+            raise not_confirmed(self._queue, durability, error) from None
+        judge(self._queue, durability, touched, reply)
 
     def ask(self, link: SyncLink, *words: str | bytes | int) -> object:
         """A plain command's reply, or ``Refused`` with what Redis says. It is tried once."""
