@@ -28,7 +28,7 @@ EXTRAS ?= test,browser
 # compute: four keep two cores busy.
 JOBS ?= 4
 
-.PHONY: help demo test quick test-all simulation replay soak lint format types contract bench bench-peers docs docs-media wheel dist audit sbom fuzz check clean
+.PHONY: help demo test quick test-all simulation replay soak lint format types contract bench bench-check bench-peers docs docs-media wheel dist audit sbom fuzz check clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -90,6 +90,9 @@ bench-peers: $(STAMP)  ## This queue and its peers in one run, into the docs; un
 
 bench: $(STAMP)  ## Ratios against raw redis-py, in under 3 minutes
 	$(PY) -m benchmarks
+
+bench-check: $(STAMP)  ## Instructions and traffic a message against the saved ones; ARGS=--save renews
+	$(PY) -m benchmarks.instructions $(ARGS)
 
 docs-media: $(STAMP)  ## Record the terminal pictures anew, and the tables of options
 	$(PY) docs/_media/record.py

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -163,8 +163,13 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(binary: str | None) -> Iterator[Server]:
-    """A server of our own without persistence, on the server's core; killed at the end."""
+def running(
+    binary: str | None, *, under: Sequence[str] = (), pinned: bool = True
+) -> Iterator[Server]:
+    """A server of our own without persistence, on the server's core; killed at the end.
+
+    ``under`` is a command that runs it, such as ``valgrind --tool=callgrind``.
+    """
     path = shutil.which(binary) if binary else str(find_binary())
     if path is None:
         raise SystemExit(f"no such server: {binary}")
@@ -172,7 +177,7 @@ def running(binary: str | None) -> Iterator[Server]:
     port, sock, log = _free_port(), folder / "s.sock", folder / "log"
     options = f"--port {port} --bind 127.0.0.1 --unixsocket {sock} --dir {folder} --logfile {log}"
     before = os.sched_getaffinity(0) if sys.platform == "linux" else None
-    if CORES:
+    if CORES and pinned:
         pin(CORES[0])
     try:
         guard = subprocess.Popen(
@@ -181,6 +186,7 @@ def running(binary: str | None) -> Iterator[Server]:
                 "-c",
                 GUARD,
                 "guard",
+                *under,
                 path,
                 *options.split(),
                 "--appendonly",
@@ -197,10 +203,9 @@ def running(binary: str | None) -> Iterator[Server]:
         if sys.platform == "linux" and before is not None:
             os.sched_setaffinity(0, before)
     try:
-        server = Server(Address(port), Address(port, str(sock)))
-        _wait(server, log)
-        yield server
-        server.close()
+        with contextlib.closing(Server(Address(port), Address(port, str(sock)))) as server:
+            _wait(server, log)
+            yield server
     finally:
         assert guard.stdin is not None
         guard.stdin.close()

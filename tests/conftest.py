@@ -27,6 +27,7 @@ import pytest
 import redis
 from hypothesis import settings
 
+from benchmarks import callgrind
 from tests.servers import KINDS, RunningServer, available, chromium, speaks_tls, start
 
 R = TypeVar("R")
@@ -102,6 +103,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(text, yellow=True, bold=True)
     if chromium() is None:
         text = "NOT COVERED: the dashboard in a browser: apt-get install chromium"
+        terminalreporter.write_line(text, red=True, bold=True)
+    if callgrind.version() is None:
+        text = f"NOT COVERED: counting instructions: {callgrind.HOW_TO_INSTALL}"
         terminalreporter.write_line(text, red=True, bold=True)
     if not any(speaks_tls(kind) for kind in chosen):
         text = "NOT COVERED: TLS, on any server: apt-get install redis-server"
