@@ -90,19 +90,20 @@ def _bytes(value: object) -> bytes:
 
 
 class PublishReply(NamedTuple):
-    """``status`` is new, again, or old; ``answer`` as in ``publish.lua``."""
+    """``status`` is new, again, or old; ``answer`` as in ``publish.lua``.
+
+    ``total`` is the number of messages ever published, 0 where the reply does not tell.
+    """
 
     status: str
     answer: str
     lost: int
-
-
-_ALL_NEW = PublishReply("new", "", 0)
+    total: int = 0
 
 
 def _publish_reply(reply: object) -> PublishReply:
     if isinstance(reply, int):
-        return _ALL_NEW
+        return PublishReply("new", "", 0, reply)
     status, answer, lost = _items(reply)
     return PublishReply(_text(status), _text(answer), _integer(lost))
 

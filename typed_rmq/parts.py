@@ -24,7 +24,7 @@ from .errors import ConfigError
 from .events import Observer, Observers, Unavailable
 from .keys import QueueKeys
 from .options import check_count, check_lease, plan_of
-from .producer import Overflow, Producer
+from .producer import OnDataLoss, Overflow, Producer
 from .received import Receiver
 from .retry import Duration, Retry
 from .serializers.codec import Codec
@@ -58,6 +58,7 @@ class Parts(Generic[T]):
         observers: Sequence[Observer],
         max_payload: int,
         durability: Durability | None,
+        on_data_loss: OnDataLoss,
     ) -> None:
         keys = QueueKeys(name)
         self.keys: QueueKeys = keys
@@ -80,6 +81,7 @@ class Parts(Generic[T]):
             max_length=max_length,
             overflow=overflow,
             observers=self.observers,
+            on_data_loss=on_data_loss,
         )
         self.context: Context[T] = Context(
             keys=keys,

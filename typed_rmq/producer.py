@@ -16,7 +16,7 @@ from typing import Final, Generic, Literal, TypeVar
 from . import commands, wire
 from .commands import Command, PublishReply
 from .dedup import Dedup, Hasher
-from .errors import ConfigError, PayloadError, QueueFull
+from .errors import ConfigError, DataLossDetected, PayloadError, QueueFull
 from .events import DataLoss, Dropped, Duplicate, Observer, Observers, Published
 from .keys import PRIORITIES, QueueKeys
 from .results import Priority, Receipt, stored
@@ -28,6 +28,9 @@ T = TypeVar("T")
 Overflow = Literal["raise", "block", "drop_oldest"]
 """What a publish does at ``max_length``: raise ``QueueFull``, wait for room, drop the oldest."""
 
+OnDataLoss = Literal["event", "raise"]
+"""What a publish does that finds operations missing that Redis had confirmed."""
+
 logger: Final = logging.getLogger("typed_rmq")
 
 MAX_BATCH: Final = 1_000
@@ -36,7 +39,7 @@ TOUCH_EVERY: Final = 600.0
 
 MAX_DELAY_MS: Final = 10 * 365 * 24 * 3600 * 1000
 
-__all__ = ["Batch", "Lane", "Overflow", "Producer", "PublishOptions"]
+__all__ = ["Batch", "Lane", "OnDataLoss", "Overflow", "Producer", "PublishOptions"]
 
 
 @dataclass(slots=True)
@@ -88,6 +91,20 @@ class Batch:
     ids: list[bytes]
     envelopes: list[bytes]
     dedup_keys: list[bytes]
+    mark: Mark
+    floor: int
+
+
+@dataclass(slots=True)
+class Mark:
+    """The highest number of messages ever published that a reply has told.
+
+    The number never falls, so a call that is made after that reply must be told a higher one: else
+    Redis has lost what it had confirmed. A mark is replaced after a loss, so that the calls that
+    were under way then do not tell of it again.
+    """
+
+    highest: int = 0
 
 
 class Producer(Generic[T]):
@@ -103,8 +120,11 @@ class Producer(Generic[T]):
         max_length: int | None,
         overflow: Overflow,
         observers: Observers,
+        on_data_loss: OnDataLoss = "event",
     ) -> None:
         self.keys = keys
+        self._mark = Mark()
+        self.on_data_loss: OnDataLoss = on_data_loss
         self._codec = codec
         self._hasher = hasher
         self._until_done = dedup is not None and dedup.until == "done"
@@ -223,7 +243,8 @@ class Producer(Generic[T]):
             raise
         finally:
             lane.made = made
-        return Batch(ids, envelopes, dedup_keys)
+        mark = self._mark
+        return Batch(ids, envelopes, dedup_keys, mark, mark.highest)
 
     def command(self, lane: Lane, batch: Batch, options: PublishOptions) -> Command[PublishReply]:
         """The call that stores a batch. It uses up one number of the lane."""
@@ -257,8 +278,16 @@ class Producer(Generic[T]):
 
         Raises:
             QueueFull: the queue is at its bound, and its policy is to raise.
+            DataLossDetected: Redis has lost what it had confirmed, and one wants that raised. The
+                messages of this call are stored all the same.
         """
-        if reply.lost:
+        if reply.total:
+            if reply.total < batch.floor + len(batch.ids):
+                self._fell(batch, reply.total)
+            elif reply.total > batch.mark.highest:
+                batch.mark.highest = reply.total
+        elif reply.lost:
+            self._mark = Mark()
             self._report_loss(reply.lost)
         if reply.answer == "full":
             if self.overflow == "block":
@@ -283,11 +312,27 @@ class Producer(Generic[T]):
             self._report(receipts, dropped)
         return receipts
 
+    def _fell(self, batch: Batch, total: int) -> None:
+        """Fewer were ever published than a call before was told."""
+        if batch.mark is not self._mark:
+            return  # told already, or by a call that was made before
+        self._mark = Mark(total)
+        self._report_loss(batch.floor + len(batch.ids) - total)
+
     def _report_loss(self, lost: int) -> None:
         name = self.keys.name
         logger.error("queue %s: Redis has lost %d operations that it had confirmed", name, lost)
         if self._observers:
             self._observers.tell(Observer.data_loss, DataLoss(name, lost))
+        if self.on_data_loss == "raise":
+            raise DataLossDetected(
+                f"queue {name!r}: Redis has lost at least {lost} operations that it had confirmed, "
+                "as after a failover, a restart without an append-only file, or a restored backup. "
+                "What was published just now is stored. Publish again what may be missing: with "
+                "deduplication on nothing is stored twice",
+                queue=name,
+                lost=lost,
+            )
 
     def _report(self, receipts: Sequence[Receipt], dropped: Sequence[str]) -> None:
         name = self.keys.name

@@ -21,7 +21,7 @@ from .events import Observer
 from .keys import check_name
 from .looking import Looking
 from .parts import Parts
-from .producer import Overflow
+from .producer import OnDataLoss, Overflow
 from .publishing import Publishing
 from .retry import Duration, Retry
 from .serializers.json import Json
@@ -58,6 +58,9 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
         max_payload: bytes; a larger payload is refused.
         durability: ``Replicas(...)`` or ``Fsync()``: what each publish waits for before it
             returns; ``None`` for Redis's own answer.
+        on_data_loss: what a publish does that finds operations missing that Redis had confirmed:
+            the event ``data_loss`` (``"event"``), or also raise ``DataLossDetected``
+            (``"raise"``). What it published is stored in either case.
 
     Raises:
         ConfigError: the name, an option, or the address of Redis is wrong, or no type was given.
@@ -100,6 +103,7 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
         observers: Sequence[Observer] = (),
         max_payload: int = 1_048_576,
         durability: Durability | None = None,
+        on_data_loss: OnDataLoss = "event",
     ) -> None:
         check_name(name)
         if self._payload_type is UNBOUND:
@@ -112,6 +116,10 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
             raise ConfigError(
                 f"overflow must be 'raise', 'block', or 'drop_oldest', got {overflow!r:.50}",
                 queue=name,
+            )
+        if on_data_loss not in ("event", "raise"):
+            raise ConfigError(
+                f"on_data_loss must be 'event' or 'raise', got {on_data_loss!r:.50}", queue=name
             )
         self._parts = Parts(
             name,
@@ -128,6 +136,7 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
             observers=observers,
             max_payload=max_payload,
             durability=durability,
+            on_data_loss=on_data_loss,
         )
 
     def __repr__(self) -> str:
