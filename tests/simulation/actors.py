@@ -423,6 +423,8 @@ class Consumer(Session[int]):
         except (Unanswered, QueueFull):
             self.tries += 1
             self.core.on_reconnect()
+            if self.world.rng.random() < 0.3:
+                self.open = None  # the budget is used up: the core must know what to send again
             if self.closing and self.tries > 5 and not self.world.draining:
                 raise Crashed from None  # it leaves without a goodbye
             return

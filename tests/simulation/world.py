@@ -23,11 +23,10 @@ from typing import Any
 
 from tests.lua.kit import Mutant
 from tests.servers import RunningServer
-from typed_rmq import Dedup, Json, Retry
+from typed_rmq import Dedup, Queue, Retry
 from typed_rmq.commands import FULL
 from typed_rmq.errors import QueueFull
 from typed_rmq.keys import QueueKeys
-from typed_rmq.parts import Parts
 from typed_rmq.producer import Overflow
 from typed_rmq.steps import Plan
 
@@ -112,21 +111,16 @@ class World:
         bounds += [(12, "raise"), (12, "block"), (12, "drop_oldest")]
         max_length, overflow = rng.choice(bounds)
         self.retry = Retry(self.max_attempts, backoff=rng.choice([0, 1.0, 5.0]), jitter="none")
-        self.parts: Parts[int] = Parts(
+        queue = Queue[int](
             QUEUE,
             "unix:///nowhere",
-            int,
-            serializer=Json(),
             dedup=dedup,
             retry=self.retry,
             lease=lease,
             max_length=max_length,
             overflow=overflow,
-            keep_done=0,
-            keep_dead=10_000,
-            observers=(),
-            max_payload=1000,
         )
+        self.parts = queue._parts
         self.plan = Plan(QUEUE, lease=lease, prefetch=rng.choice(["auto", 1, 2, 7, 40]))
         self.lease_ms = round(lease * 1000)
         self.ledger = Ledger(

@@ -73,7 +73,11 @@ if (way == 'short' or way == 'woken') and n > 1
       end
     end
     if good then
-      redis.call('HSET', inflight, unpack(pairs_))
+      -- What was popped is nowhere now: were this to end the call, it would be lost.
+      good = type(redis.pcall('HSET', inflight, unpack(pairs_))) == 'number'
+      if not good and acks > 0 then redis.call('HINCRBY', stats, 'completed', -acks) end
+    end
+    if good then
       if acks > 0 then redis.call('HDEL', inflight, unpack(ARGV, FIRST, FIRST + acks - 1)) end
       -- The ring that woke this consumer may have been for others, too.
       if way == 'woken' and #items == tonumber(ARGV[2]) and redis.call('LLEN', normal) > 0

@@ -1,0 +1,1 @@
+"""Planted faults: a proof that does not notice them would prove nothing. See ``faults.py``."""
