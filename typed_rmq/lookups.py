@@ -1,6 +1,6 @@
 """The calls that look: for one message by its id, at the consumers, and at a queue's health.
 
-As in ``commands.py``, each function is the one place where a script's KEYS and ARGV are put in
+As in ``commands/``, each function is the one place where a script's KEYS and ARGV are put in
 order.
 """
 

@@ -1,7 +1,7 @@
 """The Lua scripts: loaded from ``lua/``, their includes put in, their hash taken once.
 
 A script's header says what its KEYS, ARGV, and reply are; a test compares it with
-``typed_rmq/commands.py``. ``-- include: a b`` is replaced by files of ``lua/lib``, which define
+``typed_rmq/commands/``. ``-- include: a b`` is replaced by files of ``lua/lib``, which define
 local functions and nothing else. Redis makes these functions anew in every call, at up to half a
 microsecond each: what only a rare branch needs is included in that branch.
 """

