@@ -281,12 +281,17 @@ class Producer(Generic[T]):
             DataLossDetected: Redis has lost what it had confirmed, and one wants that raised. The
                 messages of this call are stored all the same.
         """
-        if reply.total:
-            if reply.total < batch.floor + len(batch.ids):
-                self._fell(batch, reply.total)
-            elif reply.total > batch.mark.highest:
-                batch.mark.highest = reply.total
-        elif reply.lost:
+        total = reply.total
+        if total:  # and so all of them are new
+            if total < batch.floor + len(batch.ids):
+                self._fell(batch, total)
+            elif total > batch.mark.highest:
+                batch.mark.highest = total
+            receipts = [stored(message_id.decode()) for message_id in batch.ids]
+            if self._observers:
+                self._report(receipts, ())
+            return receipts
+        if reply.lost:
             self._mark = Mark()
             self._report_loss(reply.lost)
         if reply.answer == "full":

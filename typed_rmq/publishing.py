@@ -205,12 +205,13 @@ class Publishing(Generic[T]):
         first: int | None,
         durability: Durability | None,
     ) -> list[Receipt]:
-        if durability is not None:
+        if durability is None:
+            durability = self._parts.durability
+        else:
             check_durability(durability, self._parts.keys.name)
-        wanted = durability or self._parts.durability
         store = _Store(self._parts.producer, payloads, options, first)
         while True:
-            receipts = store.receipts(self._parts.sync.call(store.command, wanted))
+            receipts = store.receipts(self._parts.sync.call(store.command, durability))
             if receipts is not None:
                 return receipts
             self._parts.sync.wait(self._parts.keys.room, ROOM_WAIT)
@@ -222,15 +223,16 @@ class Publishing(Generic[T]):
         first: int | None,
         durability: Durability | None,
     ) -> list[Receipt]:
-        if durability is not None:
+        if durability is None:
+            durability = self._parts.durability
+        else:
             check_durability(durability, self._parts.keys.name)
-        wanted = durability or self._parts.durability
         store, backend = (
             _Store(self._parts.producer, payloads, options, first),
             self._parts.backend(),
         )
         while True:
-            receipts = store.receipts(await backend.call(store.command, wanted))
+            receipts = store.receipts(await backend.call(store.command, durability))
             if receipts is not None:
                 return receipts
             await backend.wait(self._parts.keys.room, ROOM_WAIT)

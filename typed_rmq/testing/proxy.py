@@ -54,9 +54,9 @@ class Proxy:
 
     ``of`` names the calls that a fault is for: ``"publish"``, ``"consume"`` (which takes messages
     and sends verdicts), ``"renew"``, ``"reap"``, ``"stats"``, ``"peek"``, ``"find"``,
-    ``"consumers"``, ``"purge"``, ``"promote"``, ``"redrive"``, ``"dead_read"``,
-    ``"dead_purge"``, ``"control"`` (pause and resume), or any command of Redis in small letters:
-    ``"blpop"`` is a consumer's wait. Left out, it is for every call.
+    ``"consumers"``, ``"checkup"``, ``"audit"``, ``"purge"``, ``"promote"``, ``"redrive"``,
+    ``"dead_read"``, ``"dead_purge"``, ``"control"`` (pause and resume), or any command of Redis in
+    small letters: ``"blpop"`` is a consumer's wait. Left out, it is for every call.
 
     Args:
         url: of the real Redis, ``redis://`` or ``unix://``.
