@@ -99,7 +99,7 @@ def test_a_replica_that_hangs_is_told_and_a_retry_is_safe(pair: Pair, run_async:
 def test_a_cut_link_is_told_and_what_was_told_is_lost(pair: Pair) -> None:
     master, replica = pair
     with Queue[int]("safe", master.url, durability=SOON) as queue:
-        queue.publish(1)
+        queue.publish(1, durability=LONG)
         replica.command("REPLICAOF", "NO", "ONE")  # the link is cut, and it is promoted
         with pytest.raises(DurabilityNotReached):
             queue.publish(2)
@@ -137,7 +137,7 @@ def test_a_master_that_dies_while_waiting_is_told(pair: Pair) -> None:
 def test_a_full_queue_is_told_before_anything_is_waited_for(pair: Pair) -> None:
     master, replica = pair
     with Queue[int]("safe", master.url, max_length=1, durability=SOON) as queue:
-        queue.publish(1)
+        queue.publish(1, durability=LONG)
         replica.signal(signal.SIGSTOP)
         with pytest.raises(QueueFull):
             queue.publish(2)
