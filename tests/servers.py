@@ -186,14 +186,14 @@ class KeptConnection:
             return self._once(*args)
 
     def keys(self) -> set[str]:
-        """Every key in database 0."""
+        """Every key in database 0; what is no UTF-8 as surrogates, which ``delete`` takes."""
         found: set[str] = set()
         cursor: str | bytes = "0"
         while True:
             reply = self.command("SCAN", cursor, "COUNT", "1000")
             assert isinstance(reply, list)
             cursor, page = reply
-            found.update(key.decode(errors="backslashreplace") for key in page)
+            found.update(key.decode(errors="surrogateescape") for key in page)
             if cursor == b"0":
                 return found
 
@@ -284,10 +284,11 @@ class RunningServer:
         """Remove keys."""
         if not keys:
             return
+        names = [key.encode(errors="surrogateescape") for key in keys]
         if self.kept is not None:
-            self.kept.command("DEL", *keys)
+            self.kept.command("DEL", *names)
         else:
-            self.command("DEL", *keys)
+            self.command("DEL", *names)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the server itself: SIGKILL, SIGSTOP, SIGCONT."""

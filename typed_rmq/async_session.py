@@ -6,6 +6,7 @@ A timer starts a task only when there is something to send, so an idle consumer 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import os
@@ -395,25 +396,33 @@ class AsyncSession(Session[T], Generic[T]):
         """The event loop is over, or about to be: the goodbye takes a sync connection."""
         self._closed = True
         self._clear_timer()
-        if self._fallback is None or self.core.session is None:
-            return
-        fallback = self._fallback
-
-        def goodbye() -> None:
-            try:
-                driver = fallback()
-                link = driver.link()
-
-                def send(command: Command[CycleReply]) -> CycleReply:
-                    return driver.execute(command, link, budget=CLOSE_BUDGET)
-
-                say_goodbye(self, send)
-                link.release()
-            except TypedRMQError as error:
-                self._could_not_close(error)
-
+        if self._fallback is None or self.core.session is None or sys.is_finalizing():
+            return  # an interpreter that ends starts no thread, and has closed this one before
         # Not a daemon: the interpreter waits for it, as long as the budget at most.
-        threading.Thread(target=goodbye, name="typed_rmq goodbye").start()
+        threading.Thread(target=self._say_goodbye, name="typed_rmq goodbye").start()
+
+    def _say_goodbye(self) -> None:
+        if self._fallback is None:
+            return
+        try:
+            driver = self._fallback()
+            link = driver.link()
+
+            def send(command: Command[CycleReply]) -> CycleReply:
+                return driver.execute(command, link, budget=CLOSE_BUDGET)
+
+            say_goodbye(self, send)
+            link.release()
+        except TypedRMQError as error:
+            self._could_not_close(error)
+
+    def at_exit(self) -> None:
+        """The interpreter ends, and an iterator that is still alive has kept this session."""
+        if self._closed or self.core.session is None or self.loop.is_running():
+            return
+        self._closed = True
+        self._clear_timer()
+        self._say_goodbye()
 
     def _could_not_close(self, error: TypedRMQError) -> None:
         logger.warning(
@@ -475,9 +484,15 @@ def _at_once(
     return loop.create_task(work)
 
 
+def _at_exit() -> None:
+    for session in list(_sessions):
+        session.at_exit()
+
+
 def _after_fork() -> None:
     for session in list(_sessions):
         session.after_fork()
 
 
+atexit.register(_at_exit)
 os.register_at_fork(after_in_child=_after_fork)

@@ -142,7 +142,13 @@ class Actor:
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it does not end:\n{self.errors[-3000:]}") from None
+            raise AssertionError(f"it does not end:\n{self._where()}") from None
+
+    def _where(self) -> str:
+        """Its last words, and where each of its threads stands (``PYTHONFAULTHANDLER``)."""
+        self.process.send_signal(signal.SIGABRT)
+        self.process.wait(DEADLINE)
+        return self.errors[-6000:]
 
     def ends_well(self) -> None:
         """It ends with 0 and without a complaint."""

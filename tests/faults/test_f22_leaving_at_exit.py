@@ -177,6 +177,7 @@ def test_f22_an_exit_with_a_message_in_hand_is_never_done(
         queue.publish(7)
         actor = act(QUIET + textwrap.dedent(NOT_DONE[way]))
         assert actor.wait() == 1
+        assert "Exception ignored" not in actor.errors, actor.errors
         assert queue.stats().completed == 0
         message = queue.receive(timeout=5)
         assert message is not None
