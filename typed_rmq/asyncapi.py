@@ -14,7 +14,18 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from types import UnionType
-from typing import Annotated, Any, Final, TypeGuard, TypeVar, Union, cast, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    TypeGuard,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -29,24 +40,39 @@ __all__ = ["asyncapi", "queues_of"]
 AnyQueue = Queue[Any]
 Key = tuple[str, str]
 
+Role = Literal["sends", "receives", "both"]
+
+ACTIONS: Final[dict[Role, tuple[str, ...]]] = {
+    "sends": ("send",),
+    "receives": ("receive",),
+    "both": ("send", "receive"),
+}
+
 REF: Final = "#/components/schemas/{model}"
 
 
 def asyncapi(
-    queues: Iterable[AnyQueue], *, title: str, version: str, description: str | None = None
+    queues: Iterable[AnyQueue],
+    *,
+    title: str,
+    version: str,
+    description: str | None = None,
+    role: Role = "both",
 ) -> dict[str, object]:
     """An AsyncAPI 3.0 document: a channel for each queue, and what its messages hold.
 
     The schemas tell of payloads as they are stored: field names rather than aliases, and no
-    computed fields. A queue of a union has a message for each of its members. Whether the
-    application sends or receives is not known here, so there are no operations; add them to
-    the dictionary.
+    computed fields. A queue of a union has a message for each of its members.
+
+    Each queue has two operations, ``send-orders`` and ``receive-orders``: a queue can publish and
+    consume. ``role`` leaves one out, for an application that only does the other.
 
     Args:
         queues: the queues; nothing is asked of Redis.
         title: the application's name.
         version: the version of its interface.
         description: what it does, in Markdown.
+        role: what the application does with the queues: ``sends``, ``receives``, or ``both``.
 
     Raises:
         ConfigError: two queues have the same name, or Pydantic has no JSON Schema for a type.
@@ -62,6 +88,8 @@ def asyncapi(
         {'$ref': '#/components/schemas/Order'}
         >>> document["components"]["schemas"]["Order"]["required"]
         ['order_id']
+        >>> document["operations"]["receive-orders"]["action"]
+        'receive'
     """
     members: dict[str, dict[str, Any]] = {}
     for queue in queues:
@@ -85,10 +113,24 @@ def asyncapi(
             }
             for name, types in members.items()
         },
+        "operations": {
+            f"{action}-{name}": _operation(action, name, types)
+            for name, types in members.items()
+            for action in ACTIONS[role]
+        },
     }
     if definitions:
         document["components"] = {"schemas": definitions}
     return document
+
+
+def _operation(action: str, queue: str, types: Iterable[str]) -> dict[str, object]:
+    channel = f"#/channels/{queue}"
+    return {
+        "action": action,
+        "channel": {"$ref": channel},
+        "messages": [{"$ref": f"{channel}/messages/{one}"} for one in types],
+    }
 
 
 def _members(payload: object) -> dict[str, Any]:
@@ -214,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--title", help="the application's name (default: the first module's)")
     parser.add_argument("--version", default="1.0.0", help="of its interface (default: 1.0.0)")
     parser.add_argument("--description", help="what it does, in Markdown")
+    parser.add_argument("--role", choices=ACTIONS, default="both", help="what it does with them")
     parser.add_argument("--yaml", action="store_true", help="as YAML (extra `asyncapi`)")
     options = parser.parse_args(arguments)
     # Queues look for Redis when they are made. Nothing is sent, so any address will do.
@@ -226,6 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             title=options.title or targets[0].partition(".")[0].partition(":")[0],
             version=options.version,
             description=options.description,
+            role=options.role,
         )
         text = _yaml(document) if options.yaml else json.dumps(document, indent=2) + "\n"
     except ConfigError as error:

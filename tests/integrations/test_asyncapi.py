@@ -114,6 +114,42 @@ def test_every_kind_of_type_gives_a_valid_document(every: list[Queue[Any]]) -> N
     assert document["channels"]["orders"]["address"] == "orders"
 
 
+def _resolved(document: Any, reference: str) -> Any:
+    assert reference.startswith("#/")
+    found = document
+    for name in reference[2:].split("/"):
+        found = found[name]
+    return found
+
+
+def test_each_queue_sends_and_receives(every: list[Queue[Any]]) -> None:
+    document: Any = asyncapi(every, title="Shop", version="1")
+    validate(document)
+    operations = document["operations"]
+    assert set(operations) == {
+        f"{action}-{queue.name}" for queue in every for action in ("send", "receive")
+    }
+    for name, operation in operations.items():
+        action, _, queue = name.partition("-")
+        assert operation["action"] == action
+        assert _resolved(document, operation["channel"]["$ref"]) is document["channels"][queue]
+        told = [_resolved(document, one["$ref"]) for one in operation["messages"]]
+        assert told == list(document["channels"][queue]["messages"].values())
+    for damage in ({"action": "publish"}, {"channel": {"$ref": 1}}):
+        broken = {"send-orders": {**operations["send-orders"], **damage}}
+        with pytest.raises(jsonschema.ValidationError):
+            validate({**document, "operations": broken})
+
+
+@pytest.mark.parametrize(("role", "action"), [("sends", "send"), ("receives", "receive")])
+def test_an_application_that_does_one_of_them(
+    rmq_queue: QueueFactory, role: Literal["sends", "receives"], action: str
+) -> None:
+    document: Any = asyncapi([rmq_queue(int, "numbers")], title="T", version="1", role=role)
+    validate(document)
+    assert list(document["operations"]) == [f"{action}-numbers"]
+
+
 def test_no_queue_at_all() -> None:
     validate(asyncapi([], title="Nothing", version="0"))
 
@@ -208,9 +244,10 @@ def test_command_in_process(
     monkeypatch.setenv("REDIS_URL", "redis://localhost:1")
     monkeypatch.setattr(sys, "path", list(sys.path))
     options = ["--title", "Shop", "--version", "2", "--description", "Sells", "--yaml"]
-    assert main(["shop.queues:names", *options]) == 0
+    assert main(["shop.queues:names", *options, "--role", "receives"]) == 0
     document = yaml.safe_load(capsys.readouterr().out)
     validate(document)
+    assert list(document["operations"]) == ["receive-names"]
     assert list(document["channels"]) == ["names"]
     assert document["info"] == {"title": "Shop", "version": "2", "description": "Sells"}
     for wrong, why in {

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from typed_rmq.asyncapi import main
+from typed_rmq.asyncapi import Role, main
 
 from .common import guarded
 
@@ -32,10 +32,11 @@ def asyncapi(
         str | None,
         typer.Option(metavar="TEXT", help="What it does, in Markdown.", show_default=False),
     ] = None,
+    role: Annotated[Role, typer.Option(help="What the application does with the queues.")] = "both",
     yaml: Annotated[bool, typer.Option("--yaml", help="As YAML (extra `asyncapi`).")] = False,
 ) -> int:
     """Print the queues of an application as an AsyncAPI document, with their JSON Schemas."""
-    options = ["--version", version]
+    options = ["--version", version, "--role", role]
     if title is not None:
         options += ["--title", title]
     if description is not None:

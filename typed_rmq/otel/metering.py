@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final
@@ -11,14 +11,7 @@ from opentelemetry.metrics import Counter, Histogram, Meter
 
 from ..errors import ConfigError, PayloadError
 from ..events import Claimed, Handled, Handling, Observer, PublishEnded, Publishing, Settlement
-from .names import (
-    ERROR_TYPE,
-    LEASE_LOST,
-    OUTCOME,
-    AttributeValue,
-    common,
-    error_type,
-)
+from .names import LEASE_LOST, OUTCOME, AttributeValue, by_operation, error_type, with_error
 from .tracing import failure
 
 __all__ = ["Instruments", "Metering"]
@@ -34,38 +27,34 @@ class Instruments:
     """The instruments of one meter, made once."""
 
     def __init__(self, meter: Meter) -> None:
-        self.operation_duration: Histogram = meter.create_histogram(
-            "messaging.client.operation.duration",
-            unit="s",
-            description="Duration of a publish, a claim, or a settlement",
-            explicit_bucket_boundaries_advisory=BUCKETS,
+        def seconds(name: str, description: str, buckets: Sequence[float] = BUCKETS) -> Histogram:
+            return meter.create_histogram(
+                name, "s", description, explicit_bucket_boundaries_advisory=buckets
+            )
+
+        def messages(name: str, description: str) -> Counter:
+            return meter.create_counter(name, "{message}", description)
+
+        self.operation_duration: Histogram = seconds(
+            "messaging.client.operation.duration", "Duration of a publish, a claim, or a settlement"
         )
-        self.sent: Counter = meter.create_counter(
-            "messaging.client.sent.messages",
-            unit="{message}",
-            description="Messages that this process published",
+        self.sent: Counter = messages(
+            "messaging.client.sent.messages", "Messages that this process published"
         )
-        self.consumed: Counter = meter.create_counter(
-            "messaging.client.consumed.messages",
-            unit="{message}",
-            description="Messages that this process was given",
+        self.consumed: Counter = messages(
+            "messaging.client.consumed.messages", "Messages that this process was given"
         )
-        self.process_duration: Histogram = meter.create_histogram(
-            "messaging.process.duration",
-            unit="s",
-            description="Duration of the handling of a message",
-            explicit_bucket_boundaries_advisory=BUCKETS,
+        self.process_duration: Histogram = seconds(
+            "messaging.process.duration", "Duration of the handling of a message"
         )
-        self.processed: Counter = meter.create_counter(
+        self.processed: Counter = messages(
             "messaging.typed_rmq.processed.messages",
-            unit="{message}",
-            description="Messages whose verdict Redis has confirmed, by outcome",
+            "Messages whose verdict Redis has confirmed, by outcome",
         )
-        self.latency: Histogram = meter.create_histogram(
+        self.latency: Histogram = seconds(
             "messaging.typed_rmq.delivery.latency",
-            unit="s",
-            description="From the publish of a message to the beginning of its handling",
-            explicit_bucket_boundaries_advisory=LATENCY_BUCKETS,
+            "From the publish of a message to the beginning of its handling",
+            LATENCY_BUCKETS,
         )
 
 
@@ -76,10 +65,7 @@ class Metering(Observer):
         self, instruments: Instruments, queue: str, attributes: dict[str, AttributeValue]
     ) -> None:
         self._instruments = instruments
-        self._attributes = {
-            operation: common(queue, operation, attributes)
-            for operation in ("publish", "claim", "process", "settle")
-        }
+        self._attributes = by_operation(queue, attributes)
 
     def publishing(self, event: Publishing) -> Callable[[PublishEnded], object]:
         """Counts and times a publish."""
@@ -88,7 +74,7 @@ class Metering(Observer):
         def end(ended: PublishEnded) -> None:
             plain = self._attributes["publish"]
             error = ended.error
-            failed = plain if error is None else {**plain, ERROR_TYPE: error_type(error)}
+            failed = with_error(plain, None if error is None else error_type(error))
             self._instruments.operation_duration.record(perf_counter() - began, failed)
             if ended.receipts:
                 self._instruments.sent.add(len(ended.receipts), plain)
@@ -106,9 +92,8 @@ class Metering(Observer):
 
     def settlement(self, event: Settlement) -> None:
         """Counts and times a call with verdicts."""
-        plain = self._attributes["settle"]
-        failed = {**plain, ERROR_TYPE: LEASE_LOST} if event.stale else plain
-        self._instruments.operation_duration.record(event.seconds, failed)
+        attributes = with_error(self._attributes["settle"], LEASE_LOST if event.stale else None)
+        self._instruments.operation_duration.record(event.seconds, attributes)
         outcomes = [outcome for _, outcome in event.outcomes]
         for outcome in set(outcomes):
             self._instruments.processed.add(
@@ -124,8 +109,7 @@ class Metering(Observer):
             self._instruments.latency.record(max(0.0, waited), plain)
 
         def end(handled: Handled) -> None:
-            kind = failure(handled)
-            attributes = plain if kind is None else {**plain, ERROR_TYPE: kind}
+            attributes = with_error(plain, failure(handled))
             self._instruments.process_duration.record(perf_counter() - began, attributes)
 
         return end

@@ -49,6 +49,20 @@ def common(
     }
 
 
+def by_operation(
+    queue: str, more: dict[str, AttributeValue]
+) -> dict[str, dict[str, AttributeValue]]:
+    """The attributes of each operation of a queue."""
+    return {operation: common(queue, operation, more) for operation in TYPES}
+
+
+def with_error(
+    attributes: dict[str, AttributeValue], kind: str | None
+) -> dict[str, AttributeValue]:
+    """The attributes, and what went wrong where something did."""
+    return attributes if kind is None else {**attributes, ERROR_TYPE: kind}
+
+
 def error_type(error: BaseException) -> str:
     """The exception's class, by its full name."""
     kind = type(error)

@@ -28,7 +28,7 @@ from .names import (
     MESSAGE_ID,
     OUTCOME,
     AttributeValue,
-    common,
+    by_operation,
     error_type,
 )
 
@@ -54,10 +54,7 @@ class Tracing(Observer):
         self._tracer = tracer
         self._queue = queue
         self._join = join
-        self._attributes = {
-            operation: common(queue, operation, attributes)
-            for operation in ("publish", "claim", "process", "settle")
-        }
+        self._attributes = by_operation(queue, attributes)
 
     # --- publish
 
