@@ -7,35 +7,24 @@ import logging
 import time
 import traceback as tracebacks
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Generic, TypeVar
 
 from . import commands, wire
 from .commands import Command, CycleReply, ReapReply, Verdict
-from .core import ConsumerCore, Report
+from .core import ConsumerCore
 from .errors import AlreadySettled, LeaseLost
 from .events import (
-    Claimed,
-    DataLoss,
-    Dead,
-    LeaseExpired,
     Observer,
     Observers,
-    Outcome,
     Reaped,
-    Retried,
-    Settled,
-    Settlement,
-    Stale,
 )
 from .keys import QueueKeys
-from .message import Delivery
+from .reports import Reports
 from .retry import Retry
 from .serializers.codec import Codec
 from .steps import Cycle, Plan
-from .watching import OUTCOMES, WatchedCore
+from .watching import WatchedCore
 
 T = TypeVar("T")
 
@@ -91,10 +80,11 @@ class EnvelopeDecoder(Generic[T]):
         return self._codec.open(headers.content_type, envelope[head.payload_at :], envelope[25:49])
 
 
-class Session(Report, ABC, Generic[T]):
+class Session(Reports, ABC, Generic[T]):
     """One consuming session: the ``Owner`` of its messages, around a ``ConsumerCore``."""
 
     def __init__(self, context: Context[T], plan: Plan) -> None:
+        super().__init__(context.keys.name, context.observers)
         self._context = context
         self._keys = context.keys
         decoder, hooks = EnvelopeDecoder(context.codec), context.observers.on_handling
@@ -106,8 +96,6 @@ class Session(Report, ABC, Generic[T]):
         self.core: ConsumerCore[T] = self._watching or ConsumerCore(
             plan, decoder, self, self, clock=time.monotonic
         )
-        # Told apart once: most queues have no observers, and then nothing is put together.
-        self._observed = bool(context.observers)
         self._drain_waits = False
         self._session_keys: tuple[bytes, commands.SessionKeys | None] = (b"", None)
 
@@ -134,10 +122,6 @@ class Session(Report, ABC, Generic[T]):
         """Renew the lease now."""
 
     # --- the owner of messages
-
-    @property
-    def queue_name(self) -> str:
-        return self._keys.name
 
     def ack(self, envelope: bytes) -> None:
         self.core.ack(envelope)
@@ -316,96 +300,6 @@ class Session(Report, ABC, Generic[T]):
             Observer.reaped,
             lambda: Reaped(self.queue_name, wire.shown(session), reply.returned, reply.buried),
         )
-
-    # --- reports of the core
-
-    def _tell(self, method: Callable[[Observer, E], None], make: Callable[[], E]) -> None:
-        if self._observed:
-            self._context.observers.tell(method, make())
-
-    def claimed(self, envelopes: list[bytes], seconds: float) -> None:
-        self._tell(
-            Observer.claimed,
-            lambda: Claimed(
-                self.queue_name,
-                tuple(_id(envelope[wire.FIELD]) for envelope in envelopes),
-                tuple(map(Delivery, envelopes)),
-                seconds,
-            ),
-        )
-
-    def settled(self, request: Cycle, stale: tuple[bytes, ...], seconds: float) -> None:
-        for field in stale:
-            logger.warning(
-                "queue %s: the verdict on message %s came after its lease was lost and has no "
-                "effect",
-                self.queue_name,
-                _id(field),
-            )
-        if not self._observed:
-            return
-        gone = set(stale)
-        for field in stale:
-            self._tell(Observer.stale, partial(Stale, self.queue_name, _id(field)))
-        for field in request.acks:
-            if field not in gone:
-                self._tell_settled(field, "done")
-        for verdict in request.verdicts:
-            if verdict.field not in gone:
-                self._tell_verdict(verdict)
-        outcomes: list[tuple[str, Outcome]] = [
-            *((_id(field), "done") for field in request.acks if field not in gone),
-            *((_id(v.field), OUTCOMES[v.kind]) for v in request.verdicts if v.field not in gone),
-        ]
-        if outcomes or stale:
-            lost = tuple(map(_id, stale))
-            event = Settlement(self.queue_name, tuple(outcomes), lost, seconds)
-            self._tell(Observer.settlement, lambda: event)
-
-    def _tell_verdict(self, verdict: Verdict) -> None:
-        message_id = _id(verdict.field)
-        if verdict.kind == b"r":
-            delay = int(verdict.a) / 1000
-            self._tell(Observer.retried, lambda: Retried(self.queue_name, message_id, delay))
-        elif verdict.kind == b"d":
-            reason = verdict.a.decode() if isinstance(verdict.a, bytes) else str(verdict.a)
-            self._tell(Observer.dead, lambda: Dead(self.queue_name, message_id, reason))
-        self._tell_settled(verdict.field, OUTCOMES[verdict.kind])
-
-    def _tell_settled(self, field: bytes, outcome: Outcome) -> None:
-        self._tell(Observer.settled, lambda: Settled(self.queue_name, _id(field), outcome))
-
-    def lease_lost(self, fields: list[bytes]) -> None:
-        logger.warning(
-            "queue %s: this consumer lost its lease; %d messages belong to others now",
-            self.queue_name,
-            len(fields),
-        )
-        self._tell(
-            Observer.lease_lost,
-            lambda: LeaseExpired(self.queue_name, tuple(_id(field) for field in fields)),
-        )
-
-    def data_loss(self, lost: int) -> None:
-        logger.error(
-            "queue %s: Redis has lost %d operations that it had confirmed", self.queue_name, lost
-        )
-        self._tell(Observer.data_loss, lambda: DataLoss(self.queue_name, lost))
-
-    def undecodable(self, envelope: bytes, reason: str) -> None:
-        logger.error(
-            "queue %s: message %s cannot be read (%s); it is a dead letter now, with its raw bytes",
-            self.queue_name,
-            _id(envelope[wire.FIELD]),
-            reason,
-        )
-
-
-E = TypeVar("E")
-
-
-def _id(field: bytes) -> str:
-    return wire.shown(field[:24])
 
 
 def _describe(error: BaseException) -> tuple[str, str]:

@@ -16,7 +16,8 @@ from typing import Final, Generic, TypeVar
 
 from . import wire
 from .commands import Verdict
-from .core import ConsumerCore, Decoder, Report
+from .core import ConsumerCore
+from .deliveries import Decoder, Report
 from .events import Ended, Handled, Handling, Outcome, begin
 from .message import Delivery, Message, Owner
 from .steps import Plan

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.test_core import Bench, envelope, fields, reply
 from typed_rmq.commands import Verdict
-from typed_rmq.core import AHEAD
+from typed_rmq.deliveries import AHEAD
 
 
 def half_done(**options: Any) -> Bench:

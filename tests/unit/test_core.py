@@ -15,8 +15,8 @@ from typed_rmq.core import (
     MAX_WAIT,
     MIN_WAIT,
     ConsumerCore,
-    Report,
 )
+from typed_rmq.deliveries import Report
 from typed_rmq.message import Message
 from typed_rmq.prefetch import MAX_BATCH, Prefetch
 from typed_rmq.steps import Cycle, Drain, Plan, Reap, Stop, Wait
