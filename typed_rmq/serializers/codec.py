@@ -18,7 +18,6 @@ Rules:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar, cast
 
@@ -32,6 +31,7 @@ from .flat import flat_writer
 from .json import Json, JsonSerializer
 from .problems import Unreadable, location, problems_of, summary
 from .protocol import Serializer, SerializerFactory, Wrapper
+from .refusals import Refusal, unwritable
 from .registry import lookup
 from .shape import MAX_DEPTH, shape_of
 
@@ -40,7 +40,6 @@ T = TypeVar("T")
 __all__ = ["Codec", "Undecodable"]
 
 _JSON = "application/json"
-_FIELD = re.compile(r"\[field_name='(\w+)', input_value=")
 
 
 class Undecodable(Exception):
@@ -49,14 +48,6 @@ class Undecodable(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-class _Refusal(NamedTuple):
-    """Why a payload is refused. A ``final`` one is not tried again as plain Python data."""
-
-    message: str
-    problems: tuple[tuple[str, str], ...] = ()
-    final: bool = False
 
 
 class Codec(Generic[T]):
@@ -185,54 +176,54 @@ class Codec(Generic[T]):
         # a TypedDict are dropped silently, and any object with the right fields is written.
         stranger = bool(self._classes) and type(payload) not in self._classes
         first = self._shape.forbids or self._contains or stranger
-        result = _Refusal("") if first else self._attempt(payload)
-        if isinstance(result, _Refusal) and not result.final:
+        result = Refusal("") if first else self._attempt(payload)
+        if isinstance(result, Refusal) and not result.final:
             natural = self._natural(payload)
-            if isinstance(natural, _Refusal):
+            if isinstance(natural, Refusal):
                 result = natural
             elif first or natural.value is not payload:
                 result = self._attempt(natural.value)
-        if isinstance(result, _Refusal):
+        if isinstance(result, Refusal):
             message = result.message or f"the payload is not valid: {summary(result.problems)}"
             raise PayloadError(
                 f"queue {self._queue!r}: {message}", queue=self._queue, problems=result.problems
             )
         return result
 
-    def _natural(self, payload: T) -> _Refusal | _Valid[T]:
+    def _natural(self, payload: T) -> Refusal | _Valid[T]:
         """The payload validated as Python data: a dict becomes a model, "1" an int."""
         try:
             return _Valid(self._adapter.validate_python(payload))
         except ValidationError as error:
-            return _Refusal("", problems_of(error, self._shape.names))
+            return Refusal("", problems_of(error, self._shape.names))
         except Exception as error:  # noqa: BLE001
-            return _Refusal(f"a validator of the payload raised {type(error).__name__}")
+            return Refusal(f"a validator of the payload raised {type(error).__name__}")
 
-    def _attempt(self, payload: T) -> tuple[T, bytes] | _Refusal:
+    def _attempt(self, payload: T) -> tuple[T, bytes] | Refusal:
         """Writes and reads back, with every check."""
         try:
             data = self._dumps(payload)
         except ValidationError as error:  # a serializer of the user's may validate
-            return _Refusal("", problems_of(error, self._shape.names))
+            return Refusal("", problems_of(error, self._shape.names))
         except Exception as error:  # noqa: BLE001
-            return self._unwritable(error)
+            return unwritable(error, self._shape.names)
         try:
             data, refusal = self._checked(payload, data)
             if refusal is not None:
                 return refusal
             loaded = self._load(data)
         except ValidationError as error:
-            return _Refusal("", problems_of(error, self._shape.names))
+            return Refusal("", problems_of(error, self._shape.names))
         except Exception as error:  # noqa: BLE001
             name = type(error).__name__
-            return _Refusal(f"the payload was written but cannot be read back: {name}")
+            return Refusal(f"the payload was written but cannot be read back: {name}")
         return self._settled(loaded, data) if self.stable else (loaded, data)
 
-    def _checked(self, payload: T, data: bytes) -> tuple[bytes, _Refusal | None]:
+    def _checked(self, payload: T, data: bytes) -> tuple[bytes, Refusal | None]:
         if len(data) > self.max_payload:
             return data, self._too_large(len(data))
         if self._is_json and too_deep(data):
-            return data, _Refusal(f"the payload nests deeper than {MAX_DEPTH}", final=True)
+            return data, Refusal(f"the payload nests deeper than {MAX_DEPTH}", final=True)
         if self._is_json and not self._shape.anything and ANY_NAN.search(data) is None:
             return data, None
         plain = self._plain(payload)
@@ -240,7 +231,7 @@ class Codec(Generic[T]):
         if found.problem is not None:
             where = location(found.where, self._shape.names)
             problems = ((where, found.problem),)
-            return data, _Refusal(f"the payload is not valid: {summary(problems)}", problems, True)
+            return data, Refusal(f"the payload is not valid: {summary(problems)}", problems, True)
         if found.sets and self._is_json and not self._shape.unordered:
             written = self._to_python(payload, mode="json", round_trip=True, by_alias=False)
             data = to_json(arrange(plain, written))
@@ -268,29 +259,10 @@ class Codec(Generic[T]):
     def _plain(self, payload: T) -> object:
         return self._to_python(payload, round_trip=True, by_alias=False, warnings=False)
 
-    def _too_large(self, size: int) -> _Refusal:
-        return _Refusal(
+    def _too_large(self, size: int) -> Refusal:
+        return Refusal(
             f"the payload has {size:,} bytes and max_payload is {self.max_payload:,}", final=True
         )
-
-    def _unwritable(self, error: Exception) -> _Refusal:
-        text = str(error)
-        if text.startswith("Pydantic serializer warnings"):
-            # Field names are shown where they are the type's own; values follow them in the text.
-            fields = dict.fromkeys(_FIELD.findall(text))
-            named = [name for name in fields if name in self._shape.names] or ["payload"]
-            problems = tuple((name, "a value is of another type than its field") for name in named)
-            return _Refusal("", problems)
-        if isinstance(error, RecursionError) or "Circular ref" in text or "depth exc" in text:
-            return _Refusal(f"the payload nests deeper than {MAX_DEPTH}, or holds itself")
-        if isinstance(error, UnicodeError) or "surrogates not allowed" in text:
-            return _Refusal("the payload is not valid: text with a lone surrogate cannot be stored")
-        if "invalid utf-8" in text:
-            return _Refusal(
-                "the payload holds bytes that are not UTF-8: set ser_json_bytes and "
-                "val_json_bytes to 'base64' in the type's config"
-            )
-        return _Refusal(f"the payload cannot be written: {type(error).__name__}")
 
     @property
     def seals(self) -> bool:
