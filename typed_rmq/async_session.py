@@ -72,7 +72,7 @@ class AsyncSession(Session[T], Generic[T]):
         self._settled = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._chore: asyncio.Task[None] | None = None
+        self._chore: asyncio.Task[object] | None = None
         self._armed_at: float | None = None
         self._closed = False
         self.was_interrupted: bool = False
@@ -235,7 +235,8 @@ class AsyncSession(Session[T], Generic[T]):
 
     async def asettle(self, envelope: bytes) -> None:
         while not self.core.check_sent(envelope):
-            await self._flush()
+            if not await self._flush():
+                self.core.not_sent(envelope)
 
     def settle(self, envelope: bytes) -> None:
         if threading.get_ident() == self._thread:
@@ -252,12 +253,12 @@ class AsyncSession(Session[T], Generic[T]):
         self.core.check_held(envelope)
         self._in_loop(self._renew_now)
 
-    async def _flush(self, budget: float | None = None) -> None:
-        """Send what waits; an unanswered call first."""
+    async def _flush(self, budget: float | None = None) -> bool:
+        """Send what waits; an unanswered call first. False where there is no session to do so."""
         async with self._lane:
-            request = self.core.begin(time.monotonic())
+            request = None if self._closed else self.core.begin(time.monotonic())
             if request is None:
-                return
+                return False
             reply = await self._driver.execute(
                 self.cycle_command(request),
                 self._side,
@@ -267,6 +268,7 @@ class AsyncSession(Session[T], Generic[T]):
             self.core.on_reply(request, reply, time.monotonic())
             if not self._driver.keep:
                 await self._side.release()
+            return True
 
     # --- the keeper: one timer, and a task only while something is sent
 
@@ -318,11 +320,11 @@ class AsyncSession(Session[T], Generic[T]):
         if self._chore is None and not self._closed:
             self._start(self._renew())
 
-    def _start(self, chore: Coroutine[object, object, None]) -> None:
+    def _start(self, chore: Coroutine[object, object, object]) -> None:
         self._chore = self.loop.create_task(chore)
         self._chore.add_done_callback(self._on_chore_done)
 
-    def _on_chore_done(self, task: asyncio.Task[None]) -> None:
+    def _on_chore_done(self, task: asyncio.Task[object]) -> None:
         self._chore = None
         failed = not task.cancelled() and task.exception() is not None
         if failed:

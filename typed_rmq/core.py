@@ -209,11 +209,12 @@ class ConsumerCore(Deliveries[T]):
         """A call that claims nothing: sends verdicts, renews, or ends the session.
 
         ``None`` where nothing is there to send to: no session was begun. A call without an answer
-        comes first, whatever was asked for.
+        comes first, whatever was asked for. Verdicts recorded for a session that was reaped by the
+        time go out in the name of the next one, and are told to be stale.
         """
         if self._open is not None:
             return self._open
-        if self.session is None:
+        if self.session is None and (closing or not self.pending):
             return None
         return self._begin(now, 0, closing=closing)
 

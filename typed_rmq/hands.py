@@ -155,6 +155,12 @@ class Hands:
             waiting += [*sent.acks, *(verdict.field for verdict in sent.verdicts)]
         return field not in waiting
 
+    def not_sent(self, envelope: bytes) -> None:
+        """Nothing is sent any more: ``LeaseLost``, unless its verdict was answered just now."""
+        if not self.check_sent(envelope):
+            self._remember_lost([envelope[_FIELD]])
+            self._raise_settled(envelope[_FIELD])
+
     def _raise_settled(self, field: bytes) -> NoReturn:
         message_id = wire.shown(field[:24])
         if field in self._lost:

@@ -234,7 +234,8 @@ class SyncSession(Session[T], Generic[T]):
 
     def settle(self, envelope: bytes) -> None:
         while not self.core.check_sent(envelope):
-            self._flush()
+            if not self._flush():
+                self.core.not_sent(envelope)
 
     async def asettle(self, envelope: bytes) -> None:
         # A message of a sync loop in a coroutine's hands: its answer is waited for in a thread.
@@ -246,19 +247,20 @@ class SyncSession(Session[T], Generic[T]):
         self._watched = True
         self._keeper.wake()
 
-    def _flush(self, budget: float | None = None) -> None:
-        """Send what waits; an unanswered call first."""
+    def _flush(self, budget: float | None = None) -> bool:
+        """Send what waits; an unanswered call first. False where there is no session to do so."""
         with self._lane:
             self._collect(budget)
-            request = self.core.begin(time.monotonic())
+            request = None if self._closed else self.core.begin(time.monotonic())
             if request is None:
-                return
+                return False
             reply = self._driver.execute(
                 self.cycle_command(request), self._side, sleep=self._sleep, budget=budget
             )
             self.core.on_reply(request, reply, time.monotonic())
             if not self._driver.keep:
                 self._side.release()
+            return True
 
     # --- the keeper's chores
 

@@ -79,7 +79,7 @@ class Chaos:
                 self._start(source)
             )
         for actor in (*self.producers, *self.consumers):
-            actor.expect("ready")
+            assert actor.line(60) == "ready"  # six at once, beside other tests
         end = time.monotonic() + self.seconds
         while time.monotonic() < end:
             time.sleep(self.rng.uniform(0.05, 0.4))

@@ -423,6 +423,35 @@ def test_a_verdict_recorded_before_the_loss_was_known_is_sent_and_stale() -> Non
     assert bench.cycle().acks == fields(one)
 
 
+def test_such_a_verdict_needs_no_claim_to_be_sent() -> None:
+    """Where its handler waits for the answer nobody asks for more."""
+    bench = Bench(prefetch=2)
+    [one] = bench.hold(envelope(1))
+    request = bench.cycle()
+    bench.core.ack(one)
+    bench.answer(request, reaped=True)
+    assert bench.core.begin(bench.now, closing=True) is None, "no new session, only to close it"
+    again = bench.core.begin(bench.now)
+    assert again is not None
+    assert (again.session, again.want, again.acks) == (b"second", 0, fields(one))
+    bench.answer(again, stale=fields(one))
+    with pytest.raises(LeaseLost):
+        bench.core.check_sent(one)
+
+
+def test_a_verdict_that_nobody_sends_any_more_is_lost_and_one_that_was_answered_is_not() -> None:
+    bench = Bench(prefetch=2)
+    one, two = bench.hold(envelope(1), envelope(2))
+    bench.core.ack(one)
+    closing = bench.core.begin(bench.now, closing=True)
+    assert closing is not None
+    bench.core.ack(two)
+    bench.answer(closing)
+    bench.core.not_sent(one)
+    with pytest.raises(LeaseLost):
+        bench.core.not_sent(two)
+
+
 # --- suspects
 
 
