@@ -95,7 +95,8 @@ class AsyncSession(Session[T], Generic[T]):
 
         From Python 3.12 on it leaves at once; before, when the event loop comes round.
         """
-        if self._lane.locked() or self._turn.locked() or self._closed:
+        busy = self._lane.locked() or self._turn.locked()
+        if busy or self._closed or self.loss is not None:
             self.core.low = False
             return
         request = self.core.ahead(time.monotonic())
@@ -128,6 +129,8 @@ class AsyncSession(Session[T], Generic[T]):
         asked = False
         async with self._turn:
             while True:
+                if self.loss is not None:
+                    self.raise_loss()
                 now = time.monotonic()
                 message = self.core.take(now)
                 if message is not None:

@@ -264,11 +264,15 @@ class ConsumerCore(Deliveries[T]):
             return
         self._report.settled(request, reply.stale, now - self._sent_at)
         self._remember_lost(reply.stale)
-        if reply.lost:
-            self._report.data_loss(reply.lost)
         if reply.reaped:
             self._abandon_session()
-            return
+        else:
+            self._learn(request, reply, now)
+        if reply.lost:
+            self._report.data_loss(reply.lost)
+
+    def _learn(self, request: Cycle, reply: CycleReply, now: float) -> None:
+        """What Redis says about messages, times, and sessions, by the long way."""
         self._held_lease(self._sent_at, now)
         if reply.status == "new":
             fresh = reply.envelopes

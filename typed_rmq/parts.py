@@ -23,8 +23,9 @@ from .durability import Durability, check_durability
 from .errors import ConfigError
 from .events import Observer, Observers, Unavailable
 from .keys import QueueKeys
+from .losses import OnDataLoss
 from .options import check_count, check_lease, plan_of
-from .producer import OnDataLoss, Overflow, Producer
+from .producer import Overflow, Producer
 from .received import Receiver
 from .retry import Duration, Retry
 from .serializers.codec import Codec
@@ -90,6 +91,7 @@ class Parts(Generic[T]):
             keep_done=check_count(keep_done, "keep_done", name),
             keep_dead=check_count(keep_dead, "keep_dead", name),
             observers=self.observers,
+            on_data_loss=on_data_loss,
         )
         self._connection, self._owns_connection = locate(redis)
         self.sync: SyncBackend = SyncBackend(self._connection, keys, self._unavailable)

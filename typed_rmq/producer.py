@@ -16,9 +16,10 @@ from typing import Final, Generic, Literal, TypeVar
 from . import commands, wire
 from .commands import Command, PublishReply
 from .dedup import Dedup, Hasher
-from .errors import ConfigError, DataLossDetected, PayloadError, QueueFull
+from .errors import ConfigError, PayloadError, QueueFull
 from .events import DataLoss, Dropped, Duplicate, Observer, Observers, Published
 from .keys import PRIORITIES, QueueKeys
+from .losses import OnDataLoss, loss_found
 from .results import Priority, Receipt, stored
 from .retry import Duration, seconds
 from .serializers.codec import Codec
@@ -28,9 +29,6 @@ T = TypeVar("T")
 Overflow = Literal["raise", "block", "drop_oldest"]
 """What a publish does at ``max_length``: raise ``QueueFull``, wait for room, drop the oldest."""
 
-OnDataLoss = Literal["event", "raise"]
-"""What a publish does that finds operations missing that Redis had confirmed."""
-
 logger: Final = logging.getLogger("typed_rmq")
 
 MAX_BATCH: Final = 1_000
@@ -39,7 +37,12 @@ TOUCH_EVERY: Final = 600.0
 
 MAX_DELAY_MS: Final = 10 * 365 * 24 * 3600 * 1000
 
-__all__ = ["Batch", "Lane", "OnDataLoss", "Overflow", "Producer", "PublishOptions"]
+PUBLISHER_FOUND: Final = (
+    "What was published just now is stored. Publish again what may be missing: with deduplication "
+    "on nothing is stored twice"
+)
+
+__all__ = ["Batch", "Lane", "Overflow", "Producer", "PublishOptions"]
 
 
 @dataclass(slots=True)
@@ -330,14 +333,7 @@ class Producer(Generic[T]):
         if self._observers:
             self._observers.tell(Observer.data_loss, DataLoss(name, lost))
         if self.on_data_loss == "raise":
-            raise DataLossDetected(
-                f"queue {name!r}: Redis has lost at least {lost} operations that it had confirmed, "
-                "as after a failover, a restart without an append-only file, or a restored backup. "
-                "What was published just now is stored. Publish again what may be missing: with "
-                "deduplication on nothing is stored twice",
-                queue=name,
-                lost=lost,
-            )
+            raise loss_found(name, lost, PUBLISHER_FOUND)
 
     def _report(self, receipts: Sequence[Receipt], dropped: Sequence[str]) -> None:
         name = self.keys.name

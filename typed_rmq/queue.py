@@ -20,8 +20,9 @@ from .errors import ConfigError
 from .events import Observer
 from .keys import check_name
 from .looking import Looking
+from .losses import OnDataLoss
 from .parts import Parts
-from .producer import OnDataLoss, Overflow
+from .producer import Overflow
 from .publishing import Publishing
 from .retry import Duration, Retry
 from .serializers.json import Json
@@ -58,9 +59,10 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
         max_payload: bytes; a larger payload is refused.
         durability: ``Replicas(...)`` or ``Fsync()``: what each publish waits for before it
             returns; ``None`` for Redis's own answer.
-        on_data_loss: what a publish does that finds operations missing that Redis had confirmed:
-            the event ``data_loss`` (``"event"``), or also raise ``DataLossDetected``
-            (``"raise"``). What it published is stored in either case.
+        on_data_loss: what is done where operations are missing that Redis had confirmed: the
+            event ``data_loss`` and a line in the log (``"event"``), or also ``DataLossDetected``
+            (``"raise"``) from the publish, whose messages are stored all the same, and from a
+            loop, ``receive``, or ``run``, once, when the message in hand is settled.
 
     Raises:
         ConfigError: the name, an option, or the address of Redis is wrong, or no type was given.

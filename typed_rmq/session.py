@@ -13,13 +13,14 @@ from typing import Final, Generic, TypeVar
 from . import commands, wire
 from .commands import Command, CycleReply, ReapReply, Verdict
 from .core import ConsumerCore
-from .errors import AlreadySettled, LeaseLost
+from .errors import AlreadySettled, DataLossDetected, LeaseLost
 from .events import (
     Observer,
     Observers,
     Reaped,
 )
 from .keys import QueueKeys
+from .losses import OnDataLoss, loss_found
 from .reports import Reports
 from .retry import Retry
 from .serializers.codec import Codec
@@ -39,6 +40,10 @@ LEFT_BY_EXCEPTION: Final = "the loop was left while this message was being handl
 RETRY_CALLED: Final = "retry() was called"
 TIMED_OUT: Final = "timeout: its handler took longer than {:g} s"
 ABANDONED: Final = "the message was dropped without a verdict"
+CONSUMER_FOUND: Final = (
+    "What was in hand is settled as usual, and what was fetched goes back. Messages may be gone, "
+    "and others that were done may come again"
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Context(Generic[T]):
     keep_done: int
     keep_dead: int
     observers: Observers
+    on_data_loss: OnDataLoss = "event"
 
 
 class EnvelopeDecoder(Generic[T]):
@@ -97,6 +103,7 @@ class Session(Reports, ABC, Generic[T]):
             plan, decoder, self, self, clock=time.monotonic
         )
         self._drain_waits = False
+        self.loss: DataLossDetected | None = None
         self._session_keys: tuple[bytes, commands.SessionKeys | None] = (b"", None)
 
     # --- what the shells add
@@ -245,6 +252,23 @@ class Session(Reports, ABC, Generic[T]):
         for envelope in self.core.in_hand():
             if self.core.is_held(envelope):
                 self._fail(envelope, None, ABANDONED, None)
+
+    # --- lost data
+
+    def data_loss(self, lost: int) -> None:
+        super().data_loss(lost)
+        if self._context.on_data_loss == "raise":
+            # Nothing more is started: what was fetched goes back, so that the loop comes round.
+            self.loss = loss_found(self.queue_name, lost, CONSUMER_FOUND)
+            self.core.give_back()
+            self.recorded()
+
+    def raise_loss(self) -> None:
+        """Raise what was found missing, once."""
+        loss, self.loss = self.loss, None
+        if loss is not None:
+            self.core.give_back()  # also what a claim brought that was under way
+            raise loss
 
     # --- commands
 

@@ -110,7 +110,8 @@ class SyncSession(Session[T], Generic[T]):
             if not self._lane.acquire(blocking=False):
                 return
             try:
-                request = None if self._closed else self.core.ahead(time.monotonic())
+                done = self._closed or self.loss is not None
+                request = None if done else self.core.ahead(time.monotonic())
                 if request is not None:
                     command = self.cycle_command(request)
                     started = self._driver.begin(command, self._link)
@@ -134,6 +135,8 @@ class SyncSession(Session[T], Generic[T]):
         asked = False
         with self._turn:
             while True:
+                if self.loss is not None:
+                    self.raise_loss()
                 now = time.monotonic()
                 message = self.core.take(now)
                 if message is not None:

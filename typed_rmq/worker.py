@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar, cast, get_origin, get_type_hints
 
 from .async_session import AsyncSession
-from .errors import ConfigError
+from .errors import ConfigError, TypedRMQError
 from .message import Message
 from .sync_session import SyncSession
 
@@ -116,10 +116,17 @@ async def run_async(session: AsyncSession[T], handler: AsyncHandler[T], concurre
     threaded = not _is_async(handler)
     # A thread cannot be ended: its message is taken from it, and it is waited for.
     limit = None if threaded else session.core.plan.handler_timeout
+    failures: list[TypedRMQError] = []
 
     async def work() -> None:
         while True:
-            message = session.take_now() or await session.take()
+            try:
+                message = session.take_now() or await session.take()
+            except TypedRMQError as error:
+                # The others end after the message in hand: it is not their handlers' fault.
+                failures.append(error)
+                session.stop()
+                return
             if message is None:
                 return
             with message:
@@ -133,10 +140,12 @@ async def run_async(session: AsyncSession[T], handler: AsyncHandler[T], concurre
 
     if concurrency == 1:
         await work()
-        return
-    async with asyncio.TaskGroup() as group:
-        for number in range(concurrency):
-            group.create_task(work(), name=f"typed_rmq worker {number}")
+    else:
+        async with asyncio.TaskGroup() as group:
+            for number in range(concurrency):
+                group.create_task(work(), name=f"typed_rmq worker {number}")
+    if failures:
+        raise failures[0]
 
 
 async def _limited(
