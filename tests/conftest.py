@@ -16,9 +16,11 @@ import asyncio
 import asyncio.runners
 import gc
 import os
+import sys
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -56,6 +58,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="",
         help=f"run on these servers only: {','.join(KINDS)} (default: all that are found)",
     )
+    parser.addoption(
+        "--spread",
+        action="store_true",
+        help="run each test on one of the servers, on another with each version of Python",
+    )
 
 
 def _chosen(config: pytest.Config) -> list[str]:
@@ -87,6 +94,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("servers")
     if marker is not None:
         kinds = [kind for kind in kinds if kind in marker.args]
+    if metafunc.config.getoption("--spread") and kinds:
+        turn = zlib.crc32(metafunc.definition.nodeid.encode()) + sys.version_info.minor
+        kinds = [kinds[turn % len(kinds)]]
     metafunc.parametrize("server_kind", kinds, scope="session")
 
 

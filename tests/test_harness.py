@@ -99,6 +99,29 @@ def test_nothing_else_is_found(leaky: str) -> None:
     assert f"{2 * len(LEAKS)} passed, {len(LEAKS)} errors" in leaky, leaky
 
 
+def test_spread_runs_each_test_once_on_one_of_its_servers() -> None:
+    def collected(*options: str) -> list[str]:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"),
+                *("tests/conformance/test_listing.py", *options),
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [line for line in done.stdout.splitlines() if "::" in line]
+
+    everywhere, spread = collected(), collected("--spread")
+    assert set(spread) <= set(everywhere)
+    kinds = [kind for kind in ("valkey", "redis7", "redis6") if any(kind in x for x in everywhere)]
+    assert all(any(kind in test for test in spread) for kind in kinds)
+    without = [re.sub("|".join(kinds), "", test) for test in spread]
+    assert len(set(without)) == len(without)
+    assert set(without) == {re.sub("|".join(kinds), "", test) for test in everywhere}
+
+
 def test_a_server_dies_with_the_test_process_on_kill_9() -> None:
     code = "from tests.servers import start; s = start(); print(s.pid, s.folder, flush=True)"
     process = subprocess.Popen(
