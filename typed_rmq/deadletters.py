@@ -124,6 +124,9 @@ class DeadLetters(Generic[T]):
         Without ids: all that are there when it begins. Each takes its dedup key back; one whose
         key belongs to another message by now stays a dead letter, which is logged and told to
         the observers (``redrive_conflict``). Bytes that are no message stay, too.
+
+        A key that is held for a time is taken back for the window of this queue object; with
+        ``dedup=None`` for the window that the queue was last published to with.
         """
         if message_ids:
             return sum(

@@ -9,7 +9,7 @@ import redis
 
 from tests.cli.conftest import Shell
 from tests.cli.models import Order
-from typed_rmq import Queue, Retry
+from typed_rmq import Dedup, Queue, Retry
 
 SECRET = "hunter2-4711"
 
@@ -69,6 +69,29 @@ def test_redrive_some_by_id_by_reason_and_all(shell: Shell, ids: list[str]) -> N
         stats = queue.stats()
         assert (stats.ready, stats.dead) == (3, 0)
         assert {msg.attempt for msg in queue.consume(until_empty=True)} == {1}
+
+
+@pytest.mark.parametrize(("given", "most"), [((), 7200.0), (("--window", "60"), 60.0)])
+def test_a_redriven_letter_takes_its_key_back(
+    shell: Shell, given: tuple[str, ...], most: float
+) -> None:
+    """For the window that its publishers hold it for, or the one that is given."""
+    once, two_hours = Retry(max_attempts=1), Dedup[Order](window=7200.0)
+    with Queue[Order]("orders", shell.url, retry=once, dedup=two_hours) as queue:
+        queue.publish(Order(order_id=1))
+        for msg in queue.consume(until_empty=True):
+            msg.reject("warehouse closed")
+        assert shell("dead", "redrive", "orders", "--all", *given).code == 0
+        assert queue.publish(Order(order_id=1)).duplicate
+    with redis.Redis.from_url(shell.url) as other:
+        [key] = other.keys("trmq:{orders}:dedup:*")
+        assert most - 30 < other.pttl(key) / 1000 <= most
+
+
+def test_a_window_beside_a_queue_that_has_its_own_is_refused(shell: Shell) -> None:
+    model = ("--model", "tests.cli.app:orders")
+    done = shell("dead", "redrive", "orders", "--all", *model, "--window", "60")
+    assert (done.code, "--window" in done.err) == (2, True)
 
 
 def test_a_letter_whose_key_is_taken_stays_and_the_exit_code_says_so(

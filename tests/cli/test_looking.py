@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tests.cli.conftest import Shell
 from tests.cli.models import Order
 from typed_rmq import Encrypted, Json, Queue, Retry
+from typed_rmq.cli import tail
 
 SECRET = "hunter2-4711"
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\u202e\r\nnext [bold]x[/bold]"
@@ -263,6 +265,43 @@ def test_tail_follows_completions_failures_and_dead_letters(shell: Shell) -> Non
     assert by_kind["completed"]["duration"] >= 0
     seen = [(one["what"], one["id"], one["at"]) for one in found if one["what"] != "failed"]
     assert len(seen) == len(set(seen)), "nothing is told twice"
+
+
+def test_tail_goes_through_pages_and_counts_what_it_cannot_see(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than a page between two looks; and a log that holds less than came."""
+    with orders(shell, keep_done=10_000) as queue, Queue[object]("orders", shell.url) as seen:
+        follower = tail.Follower(seen)
+
+        def happens(completed: int, rejected: int) -> dict[tuple[str, object], int]:
+            start = queue.stats().published
+            queue.publish_many(Order(order_id=start + n) for n in range(completed + rejected))
+            for nth, msg in enumerate(queue.consume(until_empty=True)):
+                msg.ack() if nth < completed else msg.reject("no such article")
+            found = follower.look()
+            assert len({one.id for one in found if one.id}) == sum(1 for one in found if one.id)
+            counts = Counter((one.what, one.details.get("of")) for one in found if one.id)
+            missed = {("missed", one.details["of"]): one.details["count"] for one in found
+                      if one.what == "missed"}  # fmt: skip
+            return {**counts, **missed}
+
+        both = {("completed", None): 450, ("dead", None): 210}
+        assert happens(450, 210) == both
+        monkeypatch.setattr(tail, "PAGES", 2)
+        assert happens(450, 10) == {
+            ("completed", None): 400,
+            ("dead", None): 10,
+            ("missed", "completed"): 50,
+        }
+        assert happens(1, 1) == {("completed", None): 1, ("dead", None): 1}
+        queue.publish(Order(order_id=10**6))
+        held = queue.receive()
+        assert held is not None
+        held.retry(delay=0)
+        held.settle()
+        [one] = follower.look()
+        assert (one.what, one.details) == ("missed", {"count": 1, "of": "failed"})
 
 
 def test_tail_counts_where_the_queue_keeps_no_log(shell: Shell) -> None:

@@ -274,6 +274,17 @@ def test_redrive_takes_the_key_back(mode: Mode, until: Any) -> None:
     assert rmq.publish(Order(order_id=1)).duplicate == (until is None)
 
 
+def test_redrive_by_name_takes_the_key_back_for_the_publishers_window(mode: Mode) -> None:
+    """As the command line and the dashboard do it: no model, no policy, just the name."""
+    rmq = mode.open(dedup=Dedup(window=0.4), retry=ONCE)
+    first = rmq.publish(Order(order_id=1))
+    rmq.fail_all()
+    assert mode.open(object, dedup=None).dead_redrive() == 1
+    assert rmq.publish(Order(order_id=1)) == Receipt(first.id, duplicate=True)
+    mode.sleep(0.5)
+    assert not rmq.publish(Order(order_id=1)).duplicate
+
+
 def test_redrive_reports_a_conflict_and_leaves_the_letter(
     mode: Mode, caplog: pytest.LogCaptureFixture
 ) -> None:

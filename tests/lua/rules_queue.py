@@ -150,7 +150,7 @@ def of_two_letters_with_one_key_one_is_redriven(kit: Kit) -> None:
     ("redrive", "    redis.call('SET', take[1], take[2])\n", ""),
     (
         "redrive",
-        "elseif window > 0 then\n    redis.call('SET', take[1], take[2], 'PX', window)",
+        "else\n    redis.call('SET', take[1], take[2], 'PX', window)",
         "else redis.call('SET', take[1], take[2])",
     ),
 )
@@ -162,9 +162,35 @@ def redrive_takes_the_key_back_for_a_window_or_until_done(kit: Kit) -> None:
     assert kit.dedup("K") == b"idididididididid00000001" + b"one".ljust(22, b"_")
     assert 0 < kit.client.pttl(prefix + b"K".ljust(22, b"_")) <= WINDOW
     assert kit.client.pttl(prefix + b"D".ljust(22, b"_")) == -1
-    buried(kit, b"z", key="N")
-    kit.redrive(window=0)
-    assert kit.dedup("N") is None, "nobody would ever free it"
+
+
+@rule(
+    "8",
+    ("redrive", "published or ", ""),
+    ("redrive", "published or '3600000'", "published or '1'"),
+    ("enqueue", "call('HSET', stats, 'window', window)", ""),
+    ("enqueue", "if before ~= nil and window ~= '0' then", "if before ~= nil then"),
+    ("publish", "call('HSET', stats, 'window', window)", ""),
+    ("publish", "if n == 1 and window ~= '0' then", "if n == 1 then"),
+)
+def redrive_by_name_takes_the_key_back_for_the_window_of_the_publishers(kit: Kit) -> None:
+    for number, later in enumerate((0, 60_000)):  # the two scripts that store messages
+        first, second = b"window%d" % number, b"until%d" % number
+        kit.publish(b"w", key=f"W{number}", lane=first, window=90_000, delay=later)
+        kit.publish(b"d", key=f"D{number}", lane=second, window=0, until_done=True, delay=later)
+        assert kit.client.hget(kit.keys.stats, "window") == b"90000"
+        kit.client.hdel(kit.keys.stats, "window")
+        kit.publish(b"v", key=f"V{number}", lane=first, window=90_000, delay=later)
+        assert kit.client.hget(kit.keys.stats, "window") is None, "not with each call"
+    for known, most in ((b"90000", 90_000), (None, 3_600_000)):
+        buried(kit, b"x", key="K")
+        kit.client.hdel(kit.keys.stats, "window")
+        if known is not None:
+            kit.client.hset(kit.keys.stats, "window", known)
+        kit.redrive(window=0)
+        left = kit.client.pttl(kit.keys.prefix + b"dedup:" + b"K".ljust(22, b"_"))
+        assert most - 30_000 < left <= most
+        kit.purge()
 
 
 @rule("8", ("redrive", "if at[i] and not seen[at[i]] then", "if at[i] then"))

@@ -76,6 +76,8 @@ def compare(server: SimServer, keys: QueueKeys, ledger: Ledger) -> Bell:
     index = {item[1][1][25:49]: item[0] for item in dead}
     ensure(_pairs(dead_ids) == index, "the index of the dead letters is another")
     counters = {name.decode(): int(value) for name, value in _pairs(stats).items()}
+    window = counters.pop("window", ledger.window_ms)  # beside them: that of the last publish
+    ensure(window == ledger.window_ms, "another window than that of the publishers", window)
     counters = {name: value for name, value in counters.items() if value}
     wanted = {name: value for name, value in ledger.counters.items() if value}
     ensure(counters == wanted, "counters", counters, wanted)

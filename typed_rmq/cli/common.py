@@ -135,22 +135,25 @@ class Target:
         """All queues."""
         return queues(self.connection)
 
-    def queue(self, name: str, *, window: float = 3600.0) -> Queue[object]:
+    def queue(self, name: str, *, window: float | None = None) -> Queue[object]:
         """A queue of which only the name is known: its payloads are whatever JSON holds.
 
-        ``window`` is how long a redriven message takes its dedup key back for, in seconds.
+        ``window`` is how long a redriven message takes its dedup key back for, in seconds; left
+        out: for as long as its publishers hold it.
         """
-        return Queue[object](name, self.connection, dedup=Dedup(window=window))
+        return Queue[object](name, self.connection, dedup=_dedup(window))
 
-    def typed(self, name: str, model: str | None, *, window: float = 3600.0) -> Queue[object]:
+    def typed(self, name: str, model: str | None, *, window: float | None = None) -> Queue[object]:
         """A queue with the type, or the ``Queue`` object, that ``--model`` names."""
         if model is None:
             return self.queue(name, window=window)
         found = load(model, "--model")
         if isinstance(found, Queue):
+            if window is not None:
+                raise ConfigError(f"leave --window out: the queue {model} has one of its own")
             return same_name(cast("Queue[object]", found), name, model)
         maker: type[Queue[object]] = Queue.__class_getitem__(found)
-        return maker(name, self.connection, dedup=Dedup(window=window))
+        return maker(name, self.connection, dedup=_dedup(window))
 
     def missing(self, queue: Queue[object]) -> bool:
         """Whether there is no such queue; says so, and what there is.
@@ -164,6 +167,10 @@ class Target:
         more = f", and {len(names) - 10} more" if len(names) > 10 else ""
         say(f"no queue {queue.name!r} at {address(self.url)}; {there}{more}")
         return True
+
+
+def _dedup(window: float | None) -> Dedup[object] | None:
+    return None if window is None else Dedup(window=window)
 
 
 def same_name(queue: Queue[object], name: str, model: str) -> Queue[object]:

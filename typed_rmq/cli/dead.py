@@ -167,13 +167,14 @@ def redrive(
     reason: Reason = None,
     model: Model = None,
     window: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.001,
             metavar="SECONDS",
-            help="How long each takes its dedup key back for: the window of the queue.",
+            help="How long each takes its dedup key back for. Left out: the window of the queue.",
+            show_default=False,
         ),
-    ] = 3600.0,
+    ] = None,
 ) -> int:
     """Put dead letters back in the queue as new, with all their attempts.
 

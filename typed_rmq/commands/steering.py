@@ -83,7 +83,7 @@ def redrive(
     high, normal, low = keys.ready
     return Command(
         scripts.REDRIVE,
-        (lane_key, high, normal, low, keys.dead, keys.dead_ids, keys.bell, keys.meta),
+        (lane_key, high, normal, low, keys.dead, keys.dead_ids, keys.bell, keys.meta, keys.stats),
         [n, keys.prefix, window_ms, after, limit, *ids],
         _redrive_reply,
     )

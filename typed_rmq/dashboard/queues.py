@@ -87,7 +87,7 @@ class Discovery:
         names = await aqueues(where)
         for name in names:
             if name not in self._queues:
-                # It only looks and steers: nothing is published by it that needed a dedup key.
+                # Without a window of its own: what it redrives takes that of its publishers.
                 self._queues[name] = Queue[object](name, where, dedup=None)
         return [self._queues[name] for name in names]
 

@@ -110,6 +110,8 @@ if broken then
   return broken
 end
 if ring and #new > 0 then call('RPUSH', bell, '1') end
+-- With a lane's first call, and once an hour: for redrive, which may know nothing but our name.
+if before ~= nil and window ~= '0' then call('HSET', stats, 'window', window) end
 if not answer and lost == 0 then return total end
 local text = answer and table.concat(answer, ',') or ''
 if answer then

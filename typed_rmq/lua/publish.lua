@@ -158,6 +158,7 @@ for _, c in ipairs(cut) do
 end
 if #owned > 0 then call('DEL', unpack(owned)) end
 counters_write(stats, sums)
+if n == 1 and window ~= '0' then call('HSET', stats, 'window', window) end -- as in enqueue
 if ring then redis.call('RPUSH', bell, '1') end
 if wake then
   redis.call('RPUSH', room, '1')

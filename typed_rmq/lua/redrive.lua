@@ -1,10 +1,10 @@
 -- redrive: put dead letters back, as new: attempt one, at the end of their ready list.
 -- include: lane head dedup bury
 --
--- KEYS  lane high normal low dead dead_ids bell meta
+-- KEYS  lane high normal low dead dead_ids bell meta stats
 -- ARGV  n prefix window after limit id...
---       window  dedup window in ms that a message takes its key back for; 0 for not at all, as a
---               key without an end is only for those that hold it until done
+--       window  dedup window in ms that a message takes its key back for; 0 for the one that the
+--               queue was last published to with, an hour where that is not known
 --       after   without ids: only letters behind this stream id, or "-" for the first
 --       limit   without ids: how many letters to look at
 -- Reply { status, answer }
@@ -13,8 +13,8 @@
 --
 -- A letter stays where it is when another message holds its dedup key, or when it is no message.
 local lane, ready, dead, dead_ids = KEYS[1], { KEYS[2], KEYS[3], KEYS[4] }, KEYS[5], KEYS[6]
-local bell, meta = KEYS[7], KEYS[8]
-local n, prefix, window = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local bell, meta, stats = KEYS[7], KEYS[8], KEYS[9]
+local n, prefix, window = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local FIRST = 6
 local state, _, stored = lane_enter(lane, n)
 if state ~= 'new' then return { state, stored } end
@@ -58,11 +58,13 @@ end
 local bell_before = redis.call('LLEN', bell)
 local paused = redis.call('HGET', meta, 'paused') == '1'
 for p = 1, 3 do redis.call('LLEN', ready[p]) end
+local published = redis.call('HGET', stats, 'window')
+if window == '0' then window = published or '3600000' end
 
 for _, take in ipairs(takes) do
   if take[3] then
     redis.call('SET', take[1], take[2])
-  elseif window > 0 then
+  else
     redis.call('SET', take[1], take[2], 'PX', window)
   end
 end
