@@ -136,7 +136,7 @@ def _judge(session: Session[T], error: BaseException | None) -> None:
         if error is None or isinstance(error, Exception):
             session.fail(envelope, error)
         else:
-            session.release(envelope)
+            session.let_go(envelope)
         session.left(envelope, error)
 
 
@@ -152,7 +152,7 @@ def _left(
         if normally:
             message.ack()
         elif session.was_interrupted:
-            message.release()
+            session.let_go(message.envelope)
         elif not managed:
             session.left_by_exception(message.envelope)
     if message is not None and not message.held:

@@ -34,6 +34,8 @@ class Owner(Protocol):
 
     def release(self, envelope: bytes, /) -> None: ...
 
+    def let_go(self, envelope: bytes, /) -> None: ...
+
     def fail(self, envelope: bytes, error: BaseException | None, /) -> None: ...
 
     def is_held(self, envelope: bytes, /) -> bool: ...
@@ -225,5 +227,5 @@ class Message(Generic[T]):
             return True
         # KeyboardInterrupt, SystemExit, a cancelled task: not the message's fault.
         if owner.is_held(envelope):
-            owner.release(envelope)
+            owner.let_go(envelope)
         return False

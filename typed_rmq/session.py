@@ -148,6 +148,15 @@ class Session(Reports, ABC, Generic[T]):
     def release(self, envelope: bytes) -> None:
         self._verdict(envelope, Verdict(b"R", envelope[wire.FIELD]))
 
+    def let_go(self, envelope: bytes) -> None:
+        """Release it as its loop is interrupted, and with it what was fetched and not started.
+
+        Each call to Redis puts its messages before those of the last one: what is newer must not
+        go later.
+        """
+        self.core.give_back()
+        self.release(envelope)
+
     def fail(self, envelope: bytes, error: BaseException | None) -> None:
         what = ABANDONED if error is None else "its handler raised"
         self._fail(envelope, error, what, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.harness import FAST, ONCE, BrokenError, Mode, Order, Rmq, ids, orders
+from tests.faults.actors import eventually
 from typed_rmq import Message
 
 
@@ -87,6 +89,43 @@ def test_f21_an_interrupt_inside_with_releases(
     seen = []
     assert ids(rmq.consume_all(lambda msg: seen.append(msg.attempt))) == [1, 2, 3, 4]
     assert seen == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_f21_what_an_interrupt_gives_back_keeps_its_order_however_long_leaving_takes(
+    mode: Mode, managed: bool
+) -> None:
+    """The message in hand is sent before the loop is left; those fetched ahead go with it."""
+    rmq = mode.open()
+    rmq.publish_many(orders(1, 2, 3))
+
+    def loop() -> None:
+        consumer = rmq.queue.consume(prefetch=2)
+        with consumer if managed else contextlib.nullcontext():
+            for msg in consumer:
+                try:
+                    with msg:
+                        raise KeyboardInterrupt
+                finally:
+                    eventually(lambda: rmq.queue.stats().released > 0)
+
+    async def loop_async() -> None:
+        consumer = rmq.queue.consume(prefetch=2)
+        async with consumer if managed else contextlib.nullcontext():
+            async for msg in consumer:
+                try:
+                    with msg:
+                        raise asyncio.CancelledError
+                finally:
+                    async with asyncio.timeout(20):
+                        while (await rmq.queue.astats()).released == 0:
+                            await asyncio.sleep(0.01)
+
+    with pytest.raises((KeyboardInterrupt, asyncio.CancelledError)):
+        mode.call(loop if mode.name == "sync" else loop_async)
+    stats = settled(rmq)
+    assert (stats.completed, stats.failed, stats.in_flight, stats.ready) == (0, 0, 0, 3)
+    assert [(one.payload.order_id, one.attempt) for one in rmq.peek(9)] == [(1, 1), (2, 1), (3, 1)]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
