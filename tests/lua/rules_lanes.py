@@ -606,6 +606,31 @@ def a_suspect_closes_the_short_way(kit: Kit) -> None:
 
 
 @rule(
+    "9",
+    ("cycle", "* 1000 + 16000 then beside", "* 1000 then beside"),
+    ("cycle", "if beside == 1 then", "if beside == 1 then beside = 0 end if beside == 1 then"),
+)
+def what_is_due_soon_or_of_high_priority_closes_the_short_way(kit: Kit) -> None:
+    kit.cycle(n=1)
+    kit.publish(b"later", delay=14_000)
+    kit.publish(b"1", b"2")
+    kit.silence()
+    assert kit.cycle(want=1, way="short").status == "new"
+    assert kit.rung(), "nobody else knows when it is due"
+    kit.client.delete(kit.keys.delayed)
+    kit.publish(b"first", priority="high")
+    assert [payload(e) for e in kit.cycle(want=1, way="short", held=1).envelopes] == [b"first"]
+
+
+@rule("9", ("cycle", "if beside == 1 then", "if false then"))
+def what_is_due_later_leaves_the_short_way_open(kit: Kit) -> None:
+    kit.cycle(n=1)
+    kit.publish(b"later", delay=60_000)
+    kit.publish(b"1", b"2")
+    assert kit.cycle(want=1, way="short").status == "short"
+
+
+@rule(
     "1",
     ("cycle", "local items = entered == n and", "local items ="),
     ("cycle", "else redis.call('DECR', lane) end", "end"),

@@ -33,15 +33,22 @@ local FIRST = 7
 local byte, sub = string.byte, string.sub
 
 -- The short way, a third of the long one's time. It is for what nearly all calls of a busy consumer
--- are: acks of what it holds, and a claim where there are only messages of normal priority. What
+-- are: acks of what it holds, and a claim where only messages of normal priority are ready. What
 -- is not so leaves it with everything as it was, and goes the long way.
 --
 -- It is open while the lane holds a bare number: a session that was reaped finds it closed. Its
 -- first write tells whether the number is the right one. In a slot that moves to another node it
 -- is never taken, as Redis refuses the whole call where one of its keys is absent.
-if (way == 'short' or way == 'woken') and n > 1
-  and redis.call('EXISTS', high, low, suspects, delayed, meta) == 0
-  and redis.call('HLEN', inflight) == held and acks <= held
+--
+-- Messages that are delayed do not close it, unless one is due soon: within the time that nobody
+-- sleeps longer than ("busy" below), and a second that the clock is not asked for here.
+local beside = n > 1 and (way == 'short' or way == 'woken')
+  and redis.call('EXISTS', high, low, suspects, delayed, meta)
+if beside == 1 then
+  local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+  if first and tonumber(first) > tonumber(redis.call('TIME')[1]) * 1000 + 16000 then beside = 0 end
+end
+if beside == 0 and redis.call('HLEN', inflight) == held and acks <= held
   and (way == 'short' or redis.call('LLEN', bell)) then
   local entered = redis.pcall('INCR', lane)
   if type(entered) == 'number' then

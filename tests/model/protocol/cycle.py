@@ -227,7 +227,7 @@ def cycle(
 def short(
     r: Redis, off: Off, o: Options, call: Cycle, *, woken: bool
 ) -> tuple[Redis, CycleReply] | None:
-    """The short way: acks of what is held, and a claim where nothing but ready messages is there.
+    """The short way: acks of what is held, and a claim where all else can wait.
 
     Nothing where it is closed; the call then goes the long way. A client may take it for a grace
     after each long one. Here it may take it whenever it likes, which is more.
@@ -236,7 +236,8 @@ def short(
     mine = {e.field for e in held}
     if call.n < 2 or call.verdicts or call.closing or not call.want:
         return None
-    if r.suspects or r.delayed or r.paused or len(held) != call.held:
+    soon = r.delayed and r.delayed[0][0] < SOON
+    if r.suspects or soon or r.paused or len(held) != call.held:
         return None
     last = get(r.lanes, call.session)
     if last is None or last[0] != call.n - 1 or last[1]:
