@@ -1,7 +1,8 @@
 """The queue's two hands: calls to Redis in lanes, for sync code and for asyncio.
 
 Each call outside of a session takes a lane out of a pool and puts it back when it was answered.
-A lane whose call got no answer is given up: a number is never used for two things.
+A lane whose call got no answer is given up: a number is never used for two things. A lane keeps its
+connection between calls, unless too many do: see ``resting``.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from typing import Final, Generic, TypeVar
 
 from .commands import Command, PublishReply
 from .drivers.aio import AsyncDriver, AsyncLink
+from .drivers.async_sources import AsyncSource
 from .drivers.connection import Connection, Tell
+from .drivers.sources import SyncSource
 from .drivers.sync import SyncDriver, SyncLink
 from .durability import Durability
 from .keys import QueueKeys
 from .producer import Lane
+from .resting import Resting
 
 R = TypeVar("R")
 L = TypeVar("L")
+B = TypeVar("B")
 
 __all__ = ["AsyncBackend", "SyncBackend"]
 
@@ -30,14 +35,15 @@ MAX_ASYNC_LANES: Final = 16
 """Calls in flight per event loop and queue: a thousand tasks do not need a thousand sockets."""
 
 
-class _Hand(Generic[L]):
-    """A lane with the link that its calls take."""
+class _Hand(Generic[L, B]):
+    """A lane with the link that its calls take, and whose it is."""
 
-    __slots__ = ("lane", "link")
+    __slots__ = ("__weakref__", "lane", "link", "owner")
 
-    def __init__(self, link: L) -> None:
-        self.lane = Lane()
-        self.link = link
+    def __init__(self, link: L, owner: weakref.ref[B]) -> None:
+        self.lane: Lane = Lane()
+        self.link: L = link
+        self.owner: weakref.ref[B] = owner
 
 
 class SyncBackend:
@@ -48,7 +54,9 @@ class SyncBackend:
         self._keys = keys
         self._tell = tell
         self._driver: SyncDriver | None = None
-        self._hands: deque[_Hand[SyncLink]] = deque()
+        self._hands: deque[_SyncHand] = deque()
+        self._bare: deque[_SyncHand] = deque()
+        """Hands that gave back their connection."""
         _backends.add(self)
 
     @property
@@ -65,7 +73,7 @@ class SyncBackend:
         try:
             hand = self._hands.pop()
         except IndexError:
-            hand = _Hand(driver.link())
+            hand = self._bare_hand(driver)
         lane = hand.lane
         number = lane.number
         try:
@@ -94,7 +102,10 @@ class SyncBackend:
         What raises while a call is made is raised after the call before it was answered.
         """
         driver = self._driver or self.driver
-        hand = self._hands.pop() if self._hands else _Hand(driver.link())
+        try:
+            hand = self._hands.pop()
+        except IndexError:
+            hand = self._bare_hand(driver)
         lane, link = hand.lane, hand.link
         under_way: tuple[Command[R], float] | None = None
         try:
@@ -123,6 +134,32 @@ class SyncBackend:
                 if not lane.worn:
                     self._hands.append(hand)
 
+    def _bare_hand(self, driver: SyncDriver) -> _SyncHand:
+        """A hand that will get a connection, for which others may have to give back theirs."""
+        try:
+            hand = self._bare.pop()
+        except IndexError:
+            owner: weakref.ref[SyncBackend] = weakref.ref(self)
+            hand = _Hand(driver.link(), owner)
+        if driver.keep:
+            resting = _sync_resting.setdefault(driver.source, Resting())
+            for other in resting.enter(hand):
+                its = other.owner()
+                if its is not None and not its.lay_by(other):
+                    resting.keep(other)
+        return hand
+
+    def lay_by(self, hand: _SyncHand) -> bool:
+        """Give back a hand's connection, from any thread; ``False`` where it is in use."""
+        try:
+            self._hands.remove(hand)
+        except ValueError:
+            return False
+        # Now it is nobody's but ours.
+        hand.link.release()
+        self._bare.append(hand)
+        return True
+
     def ask(self, *questions: Sequence[str | bytes | int]) -> list[object]:
         """Plain commands, one after the other; ``Refused`` in place of what Redis does not tell."""
         link = self.driver.link()
@@ -143,11 +180,12 @@ class SyncBackend:
         """Give the connections back; a later call begins anew."""
         while self._hands:
             self._hands.pop().link.release()
+        self._bare.clear()
         self._driver = None
 
     def after_fork(self) -> None:
         """In the child: the parent's lanes and connections are not ours."""
-        self._hands = deque()
+        self._hands, self._bare = deque(), deque()
         self._driver = None
 
 
@@ -157,7 +195,8 @@ class AsyncBackend:
     def __init__(self, connection: Connection, keys: QueueKeys, tell: Tell) -> None:
         self._keys = keys
         self.driver: AsyncDriver = connection.async_driver(keys.name, keys.prefix, tell)
-        self._hands: deque[_Hand[AsyncLink]] = deque()
+        self._hands: deque[_AsyncHand] = deque()
+        self._bare: deque[_AsyncHand] = deque()
         self._free = asyncio.Semaphore(MAX_ASYNC_LANES)
 
     async def call(
@@ -165,7 +204,7 @@ class AsyncBackend:
     ) -> R:
         """Make a command in a lane, send it until it is answered, and until it is as durable."""
         async with self._free:
-            hand = self._hands.pop() if self._hands else _Hand(self.driver.link())
+            hand = self._hands.pop() if self._hands else await self._bare_hand()
             lane = hand.lane
             number = lane.number
             try:
@@ -192,7 +231,7 @@ class AsyncBackend:
         """See ``SyncBackend.stream``."""
         driver = self.driver
         async with self._free:
-            hand = self._hands.pop() if self._hands else _Hand(driver.link())
+            hand = self._hands.pop() if self._hands else await self._bare_hand()
             lane, link = hand.lane, hand.link
             under_way: tuple[Command[R], float] | None = None
             try:
@@ -221,6 +260,32 @@ class AsyncBackend:
                     if not lane.worn:
                         self._hands.append(hand)
 
+    async def _bare_hand(self) -> _AsyncHand:
+        """See ``SyncBackend``."""
+        if self._bare:
+            hand = self._bare.pop()
+        else:
+            owner: weakref.ref[AsyncBackend] = weakref.ref(self)
+            hand = _Hand(self.driver.link(), owner)
+        if self.driver.keep:
+            resting = _async_resting.setdefault(self.driver.source, Resting())
+            for other in resting.enter(hand):
+                its = other.owner()
+                if its is not None and not await its.lay_by(other):
+                    resting.keep(other)
+        return hand
+
+    async def lay_by(self, hand: _AsyncHand) -> bool:
+        """Give back a hand's connection; ``False`` where it is in use."""
+        if hand not in self._hands:
+            return False
+        self._hands.remove(hand)
+        try:
+            await hand.link.release()
+        finally:
+            self._bare.append(hand)
+        return True
+
     async def ask(self, *questions: Sequence[str | bytes | int]) -> list[object]:
         """See ``SyncBackend.ask``."""
         link = self.driver.link()
@@ -241,6 +306,18 @@ class AsyncBackend:
         """Give the connections back."""
         while self._hands:
             await self._hands.pop().link.release()
+        self._bare.clear()
+
+
+_SyncHand = _Hand[SyncLink, SyncBackend]
+_AsyncHand = _Hand[AsyncLink, AsyncBackend]
+
+_sync_resting: weakref.WeakKeyDictionary[SyncSource, Resting[_SyncHand]] = (
+    weakref.WeakKeyDictionary()
+)
+_async_resting: weakref.WeakKeyDictionary[AsyncSource, Resting[_AsyncHand]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def _refused(reply: object) -> bool:

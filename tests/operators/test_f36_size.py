@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 
 import redis
 
 from tests.conftest import MakeServer
 from typed_rmq import Connection, Queue
+from typed_rmq.resting import MAX_RESTING
 
 MANY = 60_000
 
@@ -75,3 +78,65 @@ def test_f37_nothing_runs_for_idle_queues_and_little_is_left(make_server: MakeSe
         lasting = [key for key in client.scan_iter(count=1000) if client.ttl(key) == -1]
         assert {key.rpartition(b":")[2] for key in lasting} <= {b"stats", b"bell"}
         assert len(lasting) <= 2 * len(queues)
+
+
+def connections(client: redis.Redis) -> int:
+    """But for our own."""
+    return client.info("clients")["connected_clients"] - 1
+
+
+def lanes(client: redis.Redis) -> int:
+    return sum(1 for _ in client.scan_iter(match="*:lane:*", count=1000))
+
+
+def test_f37_many_open_queues_hold_few_connections(make_server: MakeServer) -> None:
+    server = make_server("valkey")
+    with Connection(server.url) as connection, server.client() as client:
+        queues = [Queue[int](f"open-{n}", connection) for n in range(3 * MAX_RESTING)]
+        for _ in range(2):
+            for queue in queues:
+                queue.publish(1)
+        assert connections(client) <= MAX_RESTING + 1
+        # What gave back its connection goes on in its lane: no key for each turn.
+        assert lanes(client) == len(queues)
+        for queue in queues:
+            queue.close()
+
+
+def test_f37_many_open_queues_hold_few_connections_of_a_loop(
+    make_server: MakeServer, run_async: Callable[[Coroutine[object, object, None]], None]
+) -> None:
+    server = make_server("valkey")
+
+    async def main() -> None:
+        async with Connection(server.url) as connection:
+            queues = [Queue[int](f"open-{n}", connection) for n in range(3 * MAX_RESTING)]
+            for _ in range(2):
+                for queue in queues:
+                    await queue.apublish(1)
+            assert connections(client) <= MAX_RESTING + 1
+            assert lanes(client) == len(queues)
+            for queue in queues:
+                await queue.aclose()
+
+    with server.client() as client:
+        run_async(main())
+
+
+def test_f37_threads_take_and_give_connections_at_the_same_time(make_server: MakeServer) -> None:
+    server = make_server("valkey")
+    with Connection(server.url) as connection, server.client() as client:
+        queues = [Queue[int](f"busy-{n}", connection) for n in range(2 * MAX_RESTING)]
+
+        def publish(start: int) -> None:
+            for turn in range(3):
+                for n in range(len(queues)):
+                    queues[(start * 17 + n) % len(queues)].publish(1000 * start + turn)
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(publish, range(8)))
+        assert all(queue.stats().published == 24 for queue in queues)
+        # Each that was in use when it was asked stays until it is asked again.
+        assert connections(client) <= MAX_RESTING + 2 * 8
+        for queue in queues:
+            queue.close()

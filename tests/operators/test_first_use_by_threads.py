@@ -22,7 +22,7 @@ def test_threads_at_first_use_share_one_pool(redis_url: str, queue_name: str) ->
                     sources: list[object] = sources) -> None:  # fmt: skip
                 together.wait()
                 queue.publish(1)
-                sources.append(queue._parts.sync.driver._source)
+                sources.append(queue._parts.sync.driver.source)
 
             threads = [threading.Thread(target=use, args=(queue,)) for queue in queues]
             for thread in threads:

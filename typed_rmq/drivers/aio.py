@@ -175,14 +175,14 @@ class AsyncDriver:
         keep: bool,
         tell: Callable[[str], None],
     ) -> None:
-        self._source = source
+        self.source: AsyncSource = source
         self._queue = queue
         self._budget = budget
         self._tell = tell
         self.keep = keep
 
     def link(self) -> AsyncLink:
-        return AsyncLink(self._source)
+        return AsyncLink(self.source)
 
     async def execute(
         self,
@@ -226,7 +226,7 @@ class AsyncDriver:
         started: float,
     ) -> R:
         attempts = Attempts(
-            self._queue, budget, self._tell, since=started, cluster=self._source.cluster
+            self._queue, budget, self._tell, since=started, cluster=self.source.cluster
         )
         source = filled = False
         try:
@@ -246,7 +246,7 @@ class AsyncDriver:
                         attempts.hurry(time.monotonic())
                 try:
                     if resend.doubt:
-                        attempts.misfit(await self._source.misfit())
+                        attempts.misfit(await self.source.misfit())
                     await link.redirect(resend)
                     left = min(attempts.left(time.monotonic()), CALL_TIMEOUT)
                     data = pack_command(command, source=source)
@@ -284,7 +284,7 @@ class AsyncDriver:
         except RETRIABLE as error:
             if command is None:
                 # Of a passing error nothing needs to be done: a cycle follows every wait.
-                Attempts(self._queue, self._budget, self._tell, cluster=self._source.cluster).after(
+                Attempts(self._queue, self._budget, self._tell, cluster=self.source.cluster).after(
                     error, time.monotonic(), can_fill=False
                 )
                 return None
@@ -312,4 +312,4 @@ class AsyncDriver:
             raise unanswered(self._queue, error) from None
 
     async def aclose(self) -> None:
-        await self._source.aclose()
+        await self.source.aclose()

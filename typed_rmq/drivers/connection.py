@@ -38,8 +38,10 @@ Tell = Callable[[str], None]
 class Connection:
     """How queues reach Redis.
 
-    From a URL both kinds of connections are made as they are needed. A client that you made is
-    used as it is and never closed here; it serves only its own kind of loop.
+    From a URL both kinds of connections are made as they are needed. Queues that share it keep 64
+    at most for publishing while nothing is published, however many queues they are; what consumes
+    has one or two of its own. A client that you made is used as it is and never closed here; it
+    serves only its own kind of loop.
 
     Args:
         redis: ``redis://``, ``rediss://`` (TLS), or ``unix://`` URL, or a client of redis-py:

@@ -198,14 +198,14 @@ class SyncDriver:
         keep: bool,
         tell: Callable[[str], None],
     ) -> None:
-        self._source = source
+        self.source: SyncSource = source
         self._queue = queue
         self._budget = budget
         self._tell = tell
         self.keep = keep
 
     def link(self) -> SyncLink:
-        return SyncLink(self._source)
+        return SyncLink(self.source)
 
     def execute(
         self,
@@ -263,7 +263,7 @@ class SyncDriver:
         started: float,
     ) -> R:
         attempts = Attempts(
-            self._queue, budget, self._tell, since=started, cluster=self._source.cluster
+            self._queue, budget, self._tell, since=started, cluster=self.source.cluster
         )
         source = filled = False
         try:
@@ -281,7 +281,7 @@ class SyncDriver:
                     attempts.hurry(time.monotonic())
                 try:
                     if resend.doubt:
-                        attempts.misfit(self._source.misfit())
+                        attempts.misfit(self.source.misfit())
                     link.redirect(resend)
                     left = attempts.left(time.monotonic())
                     data = pack_command(command, source=source)
@@ -318,7 +318,7 @@ class SyncDriver:
         except RETRIABLE as error:
             if command is None:
                 # Of a passing error nothing needs to be done: a cycle follows every wait.
-                Attempts(self._queue, self._budget, self._tell, cluster=self._source.cluster).after(
+                Attempts(self._queue, self._budget, self._tell, cluster=self.source.cluster).after(
                     error, time.monotonic(), can_fill=False
                 )
                 return None
@@ -344,4 +344,4 @@ class SyncDriver:
             raise unanswered(self._queue, error) from None
 
     def close(self) -> None:
-        self._source.close()
+        self.source.close()
