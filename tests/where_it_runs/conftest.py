@@ -214,11 +214,27 @@ def cluster_decoded(place: Place, server: RunningServer, fleets: Fleets) -> None
     cluster(place, server, fleets, decode_responses=True, protocol=3)
 
 
+def cluster_url(place: Place, server: RunningServer, fleets: Fleets) -> None:
+    """The first node of the address is not there."""
+    nodes = fleets.cluster(server.kind)
+    hosts = ",".join(f"{host}:{port}" for host, port in nodes.addresses)
+    place.address = f"redis+cluster://127.0.0.1:1,{hosts}/0"
+    place.servers = nodes.nodes
+
+
+def sentinel_url(place: Place, server: RunningServer, fleets: Fleets) -> None:
+    """The first Sentinel of the address is not there."""
+    watched = fleets.watched(server.kind)
+    hosts = ",".join(f"{host}:{port}" for host, port in watched.addresses)
+    place.address = f"redis+sentinel://127.0.0.1:1,{hosts}/{watched.service}/0"
+    place.servers = [watched.master]
+
+
 PLACES = {
     place.__name__: place
     for place in (
         *(unix, acl, decoded, decoded_resp3, impatient, tls, client_certificate, tls_client),
-        *(sentinel, cluster, cluster_replicas, cluster_decoded),
+        *(sentinel, cluster, cluster_replicas, cluster_decoded, cluster_url, sentinel_url),
     )
 }
 

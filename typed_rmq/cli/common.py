@@ -82,8 +82,9 @@ RedisUrl = Annotated[
         "--redis",
         metavar="URL",
         envvar="REDIS_URL",
-        help="Where Redis is: redis://, rediss://, or unix://. Left out: REDIS_URL, else the "
-        "embedded server. A password is better kept in REDIS_URL, where ps does not show it.",
+        help="Where Redis is: redis://, rediss://, unix://, or redis+cluster:// and "
+        "redis+sentinel:// with several hosts. Left out: REDIS_URL, else the embedded server. A "
+        "password is better kept in REDIS_URL, where ps does not show it.",
         show_default=False,
     ),
 ]
@@ -185,11 +186,7 @@ def address(url: str | None) -> str:
     if url is None:
         return "the embedded server"
     parts = urlsplit(url)
-    try:
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        port = ""
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

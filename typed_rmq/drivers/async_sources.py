@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import redis.asyncio
 from redis import exceptions
 from redis.asyncio import connection as aio_connection
 
+from .clients import AsyncCluster
 from .first_use import FirstUse
 from .misfit import PROBE_SECONDS, Misfit, listening, of_pool, refused_by_tls
 
@@ -39,9 +41,14 @@ class AsyncPoolSource:
 
     cluster = False
 
-    def __init__(self, pool: redis.asyncio.ConnectionPool, *, owned: bool) -> None:
+    def __init__(
+        self,
+        pool: redis.asyncio.ConnectionPool,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``close`` is for a pool that was made here; a user's own stays open."""
         self._pool = pool
-        self._owned = owned
+        self._close = close
         self._closed = False
         self._last: aio_connection.AbstractConnection | None = None
         """The one given back last, which the pool gives away first."""
@@ -63,7 +70,7 @@ class AsyncPoolSource:
 
     async def _connected(self) -> aio_connection.AbstractConnection:
         last, self._last = self._last, None
-        if self._owned or (last is not None and last.is_connected):
+        if self._close is not None or (last is not None and last.is_connected):
             return await self._pool.get_connection()
         # A user's client introduces itself, which Redis before 7.2 refuses. redis-py swallows that
         # error, but it stays in a ring with all the frames below: see `loosened`. So a connection
@@ -80,7 +87,7 @@ class AsyncPoolSource:
         await self._pool.release(connection)
         self._last = connection
         if self._closed:  # by a loop that said goodbye after its queue was closed
-            await self._pool.disconnect()
+            await self.aclose()
 
     async def refresh(self) -> None:
         """Nothing to look up: a new connection asks anew."""
@@ -110,9 +117,9 @@ class AsyncPoolSource:
             await connection.disconnect()
 
     async def aclose(self) -> None:
-        if self._owned:
+        if self._close is not None:
             self._closed = True
-            await self._pool.disconnect()
+            await self._close()
 
 
 async def _ask(port: Misfit) -> str | None:
@@ -134,18 +141,17 @@ class AsyncClusterSource:
 
     cluster = True
 
-    def __init__(self, client: redis.asyncio.RedisCluster, key: bytes, *, owned: bool) -> None:
-        self._client = client
+    def __init__(self, nodes: AsyncCluster, key: bytes) -> None:
+        self._cluster = nodes
         self._key = key
-        self._owned = owned
         self._nodes: dict[aio_connection.AbstractConnection, redis.asyncio.cluster.ClusterNode] = {}
         self._first_use = FirstUse()
 
     async def acquire(
         self, ask: tuple[str, int] | None = None
     ) -> aio_connection.AbstractConnection:
-        await self._client.initialize()
-        node = self._client.get_node_from_key(self._key) if ask is None else self._node(*ask)
+        client = await self._cluster.get()
+        node = client.get_node_from_key(self._key) if ask is None else _node(client, *ask)
         if node is None:
             raise exceptions.ConnectionError("no node of the cluster serves the queue's slot")
         connection = node.acquire_connection()
@@ -160,29 +166,32 @@ class AsyncClusterSource:
         self._nodes[connection] = node
         return connection
 
-    def _node(self, host: str, port: int) -> redis.asyncio.cluster.ClusterNode:
-        node = self._client.get_node(host=host, port=port)
-        if node is None:
-            # A node without a slot of its own is in no list until its first one has arrived.
-            manager = self._client.nodes_manager
-            node = redis.asyncio.cluster.ClusterNode(
-                host, port, "primary", **manager.connection_kwargs
-            )
-            manager.nodes_cache[node.name] = node
-        return node
-
     async def release(self, connection: aio_connection.AbstractConnection) -> None:
         node = self._nodes.pop(connection, None)
         if node is not None:
             node.release(connection)
+        if self._cluster.closed:  # as above
+            await connection.disconnect()
+            await self._cluster.aclose()
 
     async def refresh(self) -> None:
-        await self._client.nodes_manager.initialize()
+        await (await self._cluster.get()).nodes_manager.initialize()
 
     async def misfit(self) -> str | None:
         """Several nodes: one that does not fit says nothing of the others."""
         return None
 
     async def aclose(self) -> None:
-        if self._owned:
-            await self._client.aclose()
+        await self._cluster.aclose()
+
+
+def _node(
+    client: redis.asyncio.RedisCluster, host: str, port: int
+) -> redis.asyncio.cluster.ClusterNode:
+    node = client.get_node(host=host, port=port)
+    if node is None:
+        # A node without a slot of its own is in no list until its first one has arrived.
+        manager = client.nodes_manager
+        node = redis.asyncio.cluster.ClusterNode(host, port, "primary", **manager.connection_kwargs)
+        manager.nodes_cache[node.name] = node
+    return node

@@ -6,19 +6,29 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import redis
 import redis.asyncio
-from redis.backoff import NoBackoff
-from redis.retry import Retry as RedisRetry
 
 from ..errors import ConfigError
 from ..retry import Duration, seconds
+from .address import Address, parse_address
 from .aio import AsyncDriver
 from .async_sources import AsyncClusterSource, AsyncPoolSource, AsyncSource
+from .clients import (
+    CALL_TIMEOUT,
+    AsyncCluster,
+    Cluster,
+    GivenAsyncCluster,
+    GivenCluster,
+    OwnedAsyncCluster,
+    OwnedCluster,
+    async_pool,
+    pool,
+)
 from .failures import bad_url
 from .listing import alist_names, list_names
 from .sources import ClusterSource, PoolSource, SyncSource
@@ -28,9 +38,6 @@ __all__ = ["Client", "Connection"]
 
 Client = redis.Redis | redis.asyncio.Redis | redis.RedisCluster | redis.asyncio.RedisCluster
 """The clients of redis-py; one made by Sentinel is a ``Redis`` too."""
-
-CALL_TIMEOUT: Final = 5.0
-CONNECT_TIMEOUT: Final = 5.0
 
 Tell = Callable[[str], None]
 
@@ -45,7 +52,9 @@ class Connection:
 
     Args:
         redis: ``redis://``, ``rediss://`` (TLS), or ``unix://`` URL, or a client of redis-py:
-            ``Redis``, ``RedisCluster``, or their ``redis.asyncio`` twins.
+            ``Redis``, ``RedisCluster``, or their ``redis.asyncio`` twins. A Cluster's URL is
+            ``redis+cluster://host:port,host:port``, that of a master which Sentinels watch
+            ``redis+sentinel://host:port,host:port/service``; with ``rediss`` for TLS.
         retry_budget: seconds for which a call that Redis does not answer is tried again before
             it raises ``QueueUnavailable``.
 
@@ -64,12 +73,13 @@ class Connection:
 
     def __init__(self, redis: str | Client, *, retry_budget: Duration = 30.0) -> None:
         self.retry_budget: float = seconds(retry_budget, "retry_budget")
-        self._url: str | None = None
+        self._address: Address | None = None
         self._client: Client | None = None
         if isinstance(redis, str):
-            self._url = redis
             try:
-                self._pool()  # only reads the URL: nothing is connected yet
+                self._address = parse_address(redis)
+                if self._address.kind != "cluster":
+                    pool(self._address)  # reads the options: nothing is connected yet
             except ValueError:
                 raise bad_url(redis) from None
         elif isinstance(redis, Client):
@@ -80,14 +90,18 @@ class Connection:
                 f"twins), or a typed_rmq.Connection; got {type(redis).__name__}"
             )
         self._sync: SyncSource | None = None
+        self._cluster: Cluster | None = None
         self._making = threading.Lock()
+        self._async_clusters: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncCluster] = (
+            weakref.WeakKeyDictionary()
+        )
         self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncSource] = (
             weakref.WeakKeyDictionary()
         )
         _connections.add(self)
 
     def __repr__(self) -> str:
-        what = "a URL" if self._url is not None else type(self._client).__name__
+        what = "a URL" if self._address is not None else type(self._client).__name__
         return f"<Connection by {what}>"
 
     # --- drivers, for the queues
@@ -95,29 +109,40 @@ class Connection:
     @property
     def owned(self) -> bool:
         """Whether the connections were made here, from a URL."""
-        return self._url is not None
+        return self._address is not None
 
     @property
     def has_sync(self) -> bool:
         """Whether sync calls can be made."""
-        return self._url is not None or isinstance(self._client, redis.Redis | redis.RedisCluster)
+        return self.owned or isinstance(self._client, redis.Redis | redis.RedisCluster)
+
+    @property
+    def _keep(self) -> bool:
+        """Whether links keep their connections between calls."""
+        # In a Cluster the slot may have moved by the next call.
+        return self._address is not None and self._address.kind != "cluster"
 
     def sync_driver(self, queue: str, key: bytes, tell: Tell) -> SyncDriver:
         """The sync driver of a queue, whose keys all lie in the slot of ``key``."""
         return SyncDriver(
-            self._sync_source(key), queue, self.retry_budget, keep=self.owned, tell=tell
+            self._sync_source(key), queue, self.retry_budget, keep=self._keep, tell=tell
         )
 
     def _sync_source(self, key: bytes) -> SyncSource:
-        if isinstance(self._client, redis.RedisCluster):
-            return ClusterSource(self._client, key, owned=False)
+        address, client = self._address, self._client
         # Several threads may come at once: of two pools nobody would close the first.
         with self._making:
+            if isinstance(client, redis.RedisCluster):
+                return ClusterSource(GivenCluster(client), key)
+            if address is not None and address.kind == "cluster":
+                if self._cluster is None:
+                    self._cluster = OwnedCluster(address)
+                return ClusterSource(self._cluster, key)
             if self._sync is None:
-                if isinstance(self._client, redis.Redis):
-                    self._sync = PoolSource(self._client.connection_pool, owned=False)
-                elif self._url is not None:
-                    self._sync = PoolSource(self._pool(), owned=True)
+                if isinstance(client, redis.Redis):
+                    self._sync = PoolSource(client.connection_pool)
+                elif address is not None:
+                    self._sync = PoolSource(*pool(address))
                 else:
                     raise ConfigError(
                         "this queue has an asyncio client, which cannot make sync calls: use async "
@@ -125,36 +150,27 @@ class Connection:
                     )
             return self._sync
 
-    def _pool(self) -> redis.ConnectionPool:
-        assert self._url is not None
-        return redis.ConnectionPool.from_url(
-            self._url,
-            socket_timeout=CALL_TIMEOUT,
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            # A call that fails is repeated by us, with the same operation number.
-            retry=RedisRetry(NoBackoff(), 0),
-            protocol=2,
-            decode_responses=False,
-            driver_info=None,
-            redis_connect_func=_greet if self._url.startswith("rediss:") else None,
-        )
-
     def async_driver(self, queue: str, key: bytes, tell: Tell) -> AsyncDriver:
         """The async driver of a queue, for the running event loop."""
         return AsyncDriver(
-            self._async_source(key), queue, self.retry_budget, keep=self.owned, tell=tell
+            self._async_source(key), queue, self.retry_budget, keep=self._keep, tell=tell
         )
 
     def _async_source(self, key: bytes) -> AsyncSource:
-        if isinstance(self._client, redis.asyncio.RedisCluster):
-            return AsyncClusterSource(self._client, key, owned=False)
-        loop = asyncio.get_running_loop()
+        address, client, loop = self._address, self._client, asyncio.get_running_loop()
+        if isinstance(client, redis.asyncio.RedisCluster):
+            return AsyncClusterSource(GivenAsyncCluster(client), key)
+        if address is not None and address.kind == "cluster":
+            nodes = self._async_clusters.get(loop)
+            if nodes is None:
+                nodes = self._async_clusters[loop] = OwnedAsyncCluster(address)
+            return AsyncClusterSource(nodes, key)
         source = self._async.get(loop)
         if source is None:
-            if isinstance(self._client, redis.asyncio.Redis):
-                source = AsyncPoolSource(self._client.connection_pool, owned=False)
-            elif self._url is not None:
-                source = AsyncPoolSource(self._async_pool(socket_timeout=None), owned=True)
+            if isinstance(client, redis.asyncio.Redis):
+                source = AsyncPoolSource(client.connection_pool)
+            elif address is not None:
+                source = AsyncPoolSource(*async_pool(address, socket_timeout=None))
             else:
                 raise ConfigError(
                     "this queue has a sync client, which cannot be awaited: use a plain for and "
@@ -163,41 +179,49 @@ class Connection:
             self._async[loop] = source
         return source
 
-    def _async_pool(self, *, socket_timeout: float | None) -> redis.asyncio.ConnectionPool:
-        assert self._url is not None
-        return redis.asyncio.ConnectionPool.from_url(
-            self._url,
-            socket_timeout=socket_timeout,
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            retry=_async_retry(),
-            protocol=2,
-            decode_responses=False,
-            # It would cost two calls, and Redis before 7.2 refuses them: an error
-            # that keeps the frames of the user's loop alive (see `loosened`).
-            driver_info=None,
-        )
-
     # --- all queues
 
     def queue_names(self) -> set[str]:
         """The names of the queues that this Redis holds: see ``typed_rmq.queues``."""
-        if self._url is not None:
-            with redis.Redis.from_pool(self._pool()) as client:
-                return list_names(client, self.retry_budget)
+        address = self._address
+        if address is not None and address.kind == "cluster":
+            nodes = OwnedCluster(address)
+            try:
+                return list_names(nodes.get, self.retry_budget)
+            finally:
+                nodes.close()
+        if address is not None:
+            made, close = pool(address)
+            client = redis.Redis(connection_pool=made)
+            try:
+                return list_names(lambda: client, self.retry_budget)
+            finally:
+                close()
         if isinstance(self._client, redis.Redis | redis.RedisCluster):
-            return list_names(self._client, self.retry_budget)
+            given = self._client
+            return list_names(lambda: given, self.retry_budget)
         raise ConfigError(
             "an asyncio client cannot make sync calls: use aqueues(), or give queues() a URL"
         )
 
     async def aqueue_names(self) -> set[str]:
         """``queue_names`` for asyncio."""
-        if self._url is not None:
-            pool = self._async_pool(socket_timeout=CALL_TIMEOUT)
-            async with redis.asyncio.Redis.from_pool(pool) as client:
-                return await alist_names(client, self.retry_budget)
+        address = self._address
+        if address is not None and address.kind == "cluster":
+            nodes = OwnedAsyncCluster(address)
+            try:
+                return await alist_names(nodes.get, self.retry_budget)
+            finally:
+                await nodes.aclose()
+        if address is not None:
+            made, close = async_pool(address, socket_timeout=CALL_TIMEOUT)
+            client = redis.asyncio.Redis(connection_pool=made)
+            try:
+                return await alist_names(_already(client), self.retry_budget)
+            finally:
+                await close()
         if isinstance(self._client, redis.asyncio.Redis | redis.asyncio.RedisCluster):
-            return await alist_names(self._client, self.retry_budget)
+            return await alist_names(_already(self._client), self.retry_budget)
         raise ConfigError("a sync client cannot be awaited: use queues(), or give aqueues() a URL")
 
     # --- the end
@@ -207,6 +231,9 @@ class Connection:
         source, self._sync = self._sync, None
         if source is not None:
             source.close()
+        nodes, self._cluster = self._cluster, None
+        if nodes is not None:
+            nodes.close()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop made here, and the sync ones."""
@@ -216,6 +243,10 @@ class Connection:
             await source.aclose()
             # Only now: a call that was cancelled in the middle can be made again.
             self._async.pop(loop, None)
+        nodes = self._async_clusters.get(loop)
+        if nodes is not None:
+            await nodes.aclose()
+            self._async_clusters.pop(loop, None)
         self.close()
 
     def __enter__(self) -> Self:
@@ -243,21 +274,19 @@ class Connection:
     def after_fork(self) -> None:
         """In the child: the parent's connections are not ours. They are forgotten, not closed."""
         self._making = threading.Lock()
-        if self._url is not None:
-            self._sync = None
+        if self.owned:
+            self._sync = self._cluster = None
         self._async.clear()
+        self._async_clusters.clear()
 
 
-def _greet(connection: redis.connection.ConnectionInterface) -> None:
-    """What redis-py does at a connection's begin, and one round trip, for TLS.
+def _already(
+    client: redis.asyncio.Redis | redis.asyncio.RedisCluster,
+) -> Callable[[], Awaitable[redis.asyncio.Redis | redis.asyncio.RedisCluster]]:
+    async def get() -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
+        return client
 
-    TLS 1.3 sends tickets behind its handshake. redis-py's pool looks for unread data before it
-    gives a connection away, takes the tickets for it, and refuses the connection. The reply to a
-    PING comes behind them.
-    """
-    connection.on_connect()
-    connection.send_command("PING", check_health=False)
-    connection.read_response()
+    return get
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -269,7 +298,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _async_retry() -> redis.asyncio.retry.Retry:
-    return redis.asyncio.retry.Retry(NoBackoff(), 0)

@@ -134,8 +134,8 @@ class Attempts:
         if isinstance(error, exceptions.AskError) and not self._cluster:
             raise ConfigError(
                 f"queue {self._queue!r}: this Redis is a node of a Cluster, where each queue has "
-                "its own node. Pass redis.RedisCluster or redis.asyncio.RedisCluster as redis=, "
-                "instead of a URL or a client of one node",
+                "its own node. Let its URL begin with redis+cluster:// or rediss+cluster://, or "
+                "pass redis.RedisCluster or redis.asyncio.RedisCluster as redis=",
                 queue=self._queue,
             ) from None
         if isinstance(error, exceptions.MovedError):
@@ -286,6 +286,7 @@ def bad_url(url: object) -> TypedRMQError:
     """A URL that redis-py does not understand; it may hold a password, so it is not shown."""
     del url
     return ConfigError(
-        "the address of Redis is not a URL that redis-py understands: use redis://host:6379/0, "
-        "rediss:// for TLS, or unix:///path/to/socket"
+        "the address of Redis is not a URL that is understood: use redis://host:6379/0, rediss:// "
+        "for TLS, unix:///path/to/socket, redis+cluster://host:7000,host:7001, or "
+        "redis+sentinel://host:26379,host:26380/service"
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, cast
 
 import redis
@@ -35,24 +35,25 @@ ALL: Final = "*"
 _KEY: Final = re.compile(rb"trmq:\{([A-Za-z0-9._:-]{1,128})\}:(?:meta|stats|sessions)")
 
 
-def list_names(client: redis.Redis | redis.RedisCluster, budget: float) -> set[str]:
+def list_names(client: Callable[[], redis.Redis | redis.RedisCluster], budget: float) -> set[str]:
     """The names of all queues; tried again for ``budget`` seconds where Redis does not answer."""
     attempts = Attempts(ALL, budget, _nobody, since=time.monotonic())
     while True:
         try:
-            return _scan(client)
+            return _scan(client())
         except RETRIABLE as error:
             time.sleep(_delay(attempts, error))
 
 
 async def alist_names(
-    client: redis.asyncio.Redis | redis.asyncio.RedisCluster, budget: float
+    client: Callable[[], Awaitable[redis.asyncio.Redis | redis.asyncio.RedisCluster]],
+    budget: float,
 ) -> set[str]:
     """``list_names`` for asyncio."""
     attempts = Attempts(ALL, budget, _nobody, since=time.monotonic())
     while True:
         try:
-            return await _ascan(client)
+            return await _ascan(await client())
         except RETRIABLE as error:
             delay = _delay(attempts, error)
         await asyncio.sleep(delay)

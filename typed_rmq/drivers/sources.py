@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 import redis
 from redis import exceptions
 
+from .clients import Cluster
 from .first_use import FirstUse
 from .misfit import PROBE_SECONDS, Misfit, listening, of_pool, refused_by_tls
 
@@ -38,9 +40,10 @@ class PoolSource:
 
     cluster = False
 
-    def __init__(self, pool: redis.ConnectionPool, *, owned: bool) -> None:
+    def __init__(self, pool: redis.ConnectionPool, close: Callable[[], None] | None = None) -> None:
+        """``close`` is for a pool that was made here; a user's own stays open."""
         self._pool = pool
-        self._owned = owned
+        self._close = close
         self._closed = False
         self._first_use = FirstUse()
 
@@ -59,7 +62,7 @@ class PoolSource:
     def release(self, connection: redis.connection.ConnectionInterface) -> None:
         self._pool.release(connection)
         if self._closed:  # by a loop that said goodbye after its queue was closed
-            self._pool.disconnect()
+            self.close()
 
     def refresh(self) -> None:
         """Nothing to look up: a new connection asks anew."""
@@ -89,9 +92,9 @@ class PoolSource:
             connection.disconnect()
 
     def close(self) -> None:
-        if self._owned:
+        if self._close is not None:
             self._closed = True
-            self._pool.disconnect()
+            self._close()
 
 
 def _ask(port: Misfit) -> str | None:
@@ -109,18 +112,18 @@ class ClusterSource:
 
     cluster = True
 
-    def __init__(self, client: redis.RedisCluster, key: bytes, *, owned: bool) -> None:
-        self._client = client
+    def __init__(self, nodes: Cluster, key: bytes) -> None:
+        self._cluster = nodes
         self._key = key
-        self._owned = owned
         self._pools: dict[redis.connection.ConnectionInterface, redis.ConnectionPool] = {}
         self._first_use = FirstUse()
 
     def acquire(self, ask: tuple[str, int] | None = None) -> redis.connection.ConnectionInterface:
-        node = self._client.get_node_from_key(self._key) if ask is None else self._node(*ask)
+        client = self._cluster.get()
+        node = client.get_node_from_key(self._key) if ask is None else _node(client, *ask)
         if node is None:
             raise exceptions.ConnectionError("no node of the cluster serves the queue's slot")
-        pool = self._client.get_redis_connection(node).connection_pool
+        pool = client.get_redis_connection(node).connection_pool
         connection = pool.get_connection()
         if not self._first_use.done:
             try:
@@ -132,26 +135,29 @@ class ClusterSource:
         self._pools[connection] = pool
         return connection
 
-    def _node(self, host: str, port: int) -> redis.cluster.ClusterNode:
-        node = self._client.get_node(host=host, port=port)
-        if node is None:
-            # A node without a slot of its own is in no list until its first one has arrived.
-            node = redis.cluster.ClusterNode(host, port, "primary")
-            self._client.nodes_manager.nodes_cache[node.name] = node
-        return node
-
     def release(self, connection: redis.connection.ConnectionInterface) -> None:
         pool = self._pools.pop(connection, None)
         if pool is not None:
             pool.release(connection)
+        if self._cluster.closed:  # as above
+            connection.disconnect()
+            self._cluster.close()
 
     def refresh(self) -> None:
-        self._client.nodes_manager.initialize()
+        self._cluster.get().nodes_manager.initialize()
 
     def misfit(self) -> str | None:
-        """The client has reached its Cluster before: the ports are of the right kind."""
+        """Several nodes: one that does not fit says nothing of the others."""
         return None
 
     def close(self) -> None:
-        if self._owned:
-            self._client.close()
+        self._cluster.close()
+
+
+def _node(client: redis.RedisCluster, host: str, port: int) -> redis.cluster.ClusterNode:
+    node = client.get_node(host=host, port=port)
+    if node is None:
+        # A node without a slot of its own is in no list until its first one has arrived.
+        node = redis.cluster.ClusterNode(host, port, "primary")
+        client.nodes_manager.nodes_cache[node.name] = node
+    return node
