@@ -6,7 +6,6 @@ Chromium comes from the system (Debian: chromium); Playwright only drives it.
 from __future__ import annotations
 
 import http.server
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.servers import RunningServer, chromium, start
+from tests.servers import RunningServer, start
 
 from .service import Service
 from .shop import NAMES, Order, shop_queue
@@ -26,10 +25,6 @@ pytestmark = pytest.mark.slow
 
 TOKEN = "a-token-that-nobody-guesses"
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 780}
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 PATIENCE = 30_000
 """Milliseconds that anything on a page may take, on a machine that is busy."""
 
@@ -59,25 +54,6 @@ def services(redis_server: RunningServer) -> Iterator[dict[str, Service]]:
         for one in made.values():
             stack.enter_context(one)
         yield made
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    where = chromium()
-    if where is None:
-        # Said loudly at the end of the run as well; CI installs it, and must not go without.
-        assert not os.environ.get("CI"), "no Chromium: apt-get install chromium"
-        pytest.skip("no Chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=where,
-            # A name that an attacker bends to this machine.
-            args=[*ARGUMENTS, "--host-resolver-rules=MAP attacker.example 127.0.0.1"],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -73,6 +73,7 @@ def test_memory_is_bounded() -> None:
     assert len(history._seen) == SEEN
     assert len(history.sightings("always")) == SIGHTINGS
     assert history.sightings("m250") == ()
+    assert len(history._failures) == SEEN
 
 
 def busy_hours() -> History:
@@ -85,6 +86,8 @@ def busy_hours() -> History:
         names = tuple(f"{name}{n if n < 300 else n % 200}" for name in "mn")
         held = ConsumerInfo(f"{n:016}@host:1", "host", 1, 1.0, 2, (*names, "always"))
         history.record_consumers(at, [held], 5)
+        failed = [replace(done(f"{n}-{i}", at), attempt=2 + i % 20) for i in range(3)]
+        history.record_retries(at, failed)
     return history
 
 
@@ -167,7 +170,8 @@ def test_percentiles_are_nearest_ranks() -> None:
 
 
 def texts(*args: object) -> list[str]:
-    return [moment.text for moment in timeline(*args)]  # type: ignore[arg-type]
+    failures = args[3:] or ({},)
+    return [moment.text for moment in timeline(*args[:3], *failures)]  # type: ignore[arg-type]
 
 
 def test_the_time_line_of_a_dead_letter() -> None:
@@ -185,13 +189,37 @@ def test_the_time_line_of_a_dead_letter() -> None:
     )
     assert texts(None, letter, []) == [
         "Published",
-        "2 earlier attempts failed, at times that were not kept",
-        "Dead: it raised",
+        "Attempts 1 to 2 failed; when was not seen",
+        "Dead after attempt 3: it raised",
+    ]
+
+
+def test_the_time_line_has_each_attempt_that_was_seen_to_fail() -> None:
+    at = datetime.fromtimestamp(NOW, UTC)
+    waiting = replace(done("m", NOW), state="delayed", attempt=6, published_at=at, due_at=at)
+    history = History()
+    for attempt, later in ((1, 5), (3, 10), (3, 15), (4, 20)):
+        history.record_retries(NOW + later, [replace(waiting, attempt=attempt)])
+    history.record_consumers(NOW + 12, [ConsumerInfo("s", "web", 7, 1.0, 1, ("m",))], 5)
+    seen = [(one, "web") for one in history.sightings("m")]
+    moments = timeline(waiting, None, seen, history.failures("m"))
+    assert [(one.text, one.at and one.at.timestamp() - NOW) for one in moments] == [
+        ("Published", 0),
+        ("Attempt 1 failed; when was not seen", None),
+        ("Attempt 2 had failed: seen waiting for attempt 3", 10),
+        ("Seen in flight at web", 12),
+        ("Attempt 3 had failed: seen waiting for attempt 4", 20),
+        ("Attempts 4 to 5 failed; when was not seen", None),
+        ("Due for attempt 6", 0),
     ]
 
 
 def test_the_time_line_of_one_that_is_done_at_once() -> None:
-    assert texts(done("m", NOW), None, []) == ["Published", "Done in attempt 1, handled in 500 ms"]
+    assert texts(done("m", NOW), None, []) == [
+        "Published",
+        "Attempt 1 began, which took 500 ms",
+        "Done in attempt 1",
+    ]
 
 
 # --- words

@@ -201,7 +201,12 @@ class Pages:
             "shown": shown,
             "state": "dead" if letter is not None else seen.state if seen else "",
             "consumer": consumers.get(seen.consumer or "") if seen else None,
-            "timeline": timeline(seen, letter, self._sightings(history, message_id, consumers)),
+            "timeline": timeline(
+                seen,
+                letter,
+                self._sightings(history, message_id, consumers),
+                history.failures(message_id),
+            ),
             "tab": "dead" if letter is not None else seen.state if seen else "",
         }
         return self._renderer.page(request, "message.html", context)

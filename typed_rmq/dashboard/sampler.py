@@ -35,6 +35,8 @@ SOON: Final = 2.0
 """Seconds between two where somebody asks for one that is not known."""
 MAX_QUEUES: Final = 1000
 DONE: Final = 100
+RETRIES: Final = 100
+"""Delayed messages, the first ones due, that are looked through for failed attempts."""
 DONE_BYTES: Final = 1_000_000
 
 
@@ -146,8 +148,11 @@ class Sampler:
         history = self.history(reach.name)
         try:
             async with asyncio.timeout(PATIENCE):
-                stats = await reach.stats()
+                before, stats = history.latest, await reach.stats()
                 history.record(time.time(), stats, self.interval)
+                if stats.delayed and (before is None or stats.retried > before.retried):
+                    retries = await reach.peek(RETRIES, "delayed")
+                    history.record_retries(time.time(), retries)
                 if stats.done:
                     await self._sample_done(reach, history)
                 if stats.in_flight:

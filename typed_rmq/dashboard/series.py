@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -78,6 +78,7 @@ class History:
         self.error: str | None = None
         self._newest_done: tuple[float, str] = (0.0, "")
         self._seen: OrderedDict[str, list[Sighting]] = OrderedDict()
+        self._failures: OrderedDict[str, dict[int, float]] = OrderedDict()
 
     # --- recording
 
@@ -142,6 +143,16 @@ class History:
         while len(self._seen) > SEEN:
             self._seen.popitem(last=False)
 
+    def record_retries(self, now: float, delayed: Iterable[Peeked[object]]) -> None:
+        """Who waits for another attempt, and so has failed the one before."""
+        for one in delayed:
+            if one.attempt > 1:
+                failures = self._failures.setdefault(one.id, {})
+                if len(failures) < SIGHTINGS:
+                    failures.setdefault(one.attempt - 1, now)
+        while len(self._failures) > SEEN:
+            self._failures.popitem(last=False)
+
     def _bucket(self, now: float) -> Bucket:
         number = int(now // BUCKET)
         if not self.buckets or self.buckets[-1].number < number:
@@ -153,6 +164,10 @@ class History:
     def sightings(self, message_id: str) -> Sequence[Sighting]:
         """When a message was seen in whose hands, as far as a sample caught it."""
         return self._seen.get(message_id, ())
+
+    def failures(self, message_id: str) -> Mapping[int, float]:
+        """Which attempts of a message were first seen to have failed when."""
+        return self._failures.get(message_id, {})
 
     def span(self, now: float) -> float:
         """The shortest of 5, 15, and 60 minutes that shows all that was sampled, in seconds."""

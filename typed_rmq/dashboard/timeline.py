@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from typed_rmq import DeadLetter, Peeked
 
@@ -27,37 +27,60 @@ def timeline(
     seen: Peeked[object] | None,
     letter: DeadLetter[object] | None,
     sightings: Sequence[tuple[Sighting, str]],
+    failures: Mapping[int, float],
 ) -> list[Moment]:
-    """The moments of a message, oldest first.
+    """The moments of a message, oldest first, and each of its attempts.
 
     Redis keeps when a message was published and when it ended, and how many attempts there were.
-    What lies between is known only as far as a sample of the dashboard caught it.
+    What lies between is known only as far as a sample of the dashboard caught it: ``failures``
+    says which attempts were seen to have failed when.
     """
     moments: list[Moment] = []
     published = letter.published_at if letter else seen.published_at if seen else None
     if published is not None:
         moments.append(Moment(published, "Published"))
     attempts = letter.attempts if letter else seen.attempt if seen else 1
-    if attempts > 1:
-        earlier = "1 earlier attempt" if attempts == 2 else f"{attempts - 1} earlier attempts"
-        moments.append(Moment(None, f"{earlier} failed, at times that were not kept", "failed"))
+    between = list(_failed(attempts - 1, failures))
     for sighting, where in sightings:
         at = datetime.fromtimestamp(sighting.first, UTC)
         held = sighting.last - sighting.first
         how_long = f" for at least {duration(held)}" if held >= 1 else ""
-        moments.append(Moment(at, f"Seen in flight at {where}{how_long}", "held"))
+        moment = Moment(at, f"Seen in flight at {where}{how_long}", "held")
+        between.append((sighting.first, moment))
+    moments += [moment for _, moment in sorted(between, key=lambda one: one[0])]
     moments += _last(seen, letter)
     return moments
 
 
+def _failed(count: int, seen: Mapping[int, float]) -> Iterator[tuple[float, Moment]]:
+    """The attempts 1 to ``count``, which have failed, with the time to sort them by."""
+    after, first = float("-inf"), 1
+    for attempt in [*sorted(one for one in seen if one <= count), count + 1]:
+        if first < attempt:
+            which = (
+                f"Attempt {first}" if first == attempt - 1 else f"Attempts {first} to {attempt - 1}"
+            )
+            yield after, Moment(None, f"{which} failed; when was not seen", "failed")
+        if attempt <= count:
+            after, first = seen[attempt], attempt + 1
+            at = datetime.fromtimestamp(after, UTC)
+            text = f"Attempt {attempt} had failed: seen waiting for attempt {attempt + 1}"
+            yield after, Moment(at, text, "failed")
+
+
 def _last(seen: Peeked[object] | None, letter: DeadLetter[object] | None) -> list[Moment]:
     if letter is not None:
-        return [Moment(letter.died_at, f"Dead: {letter.reason}", "dead")]
+        which = f" after attempt {letter.attempts}" if letter.attempts else ""
+        return [Moment(letter.died_at, f"Dead{which}: {letter.reason}", "dead")]
     if seen is None:
         return []
     if seen.state == "done":
-        took = "" if seen.duration is None else f", handled in {duration(seen.duration)}"
-        return [Moment(seen.finished_at, f"Done in attempt {seen.attempt}{took}", "done")]
+        done = Moment(seen.finished_at, f"Done in attempt {seen.attempt}", "done")
+        if seen.duration is None or seen.finished_at is None:
+            return [done]
+        began = seen.finished_at - timedelta(seconds=seen.duration)
+        text = f"Attempt {seen.attempt} began, which took {duration(seen.duration)}"
+        return [Moment(began, text, "held"), done]
     if seen.state == "delayed":
         return [Moment(seen.due_at, f"Due for attempt {seen.attempt}", "due")]
     if seen.state == "in_flight":
