@@ -359,12 +359,15 @@ class ConsumerCore(Deliveries[T]):
         self._expired = seen
 
     def on_renewed(self, session: bytes, sent_at: float, now: float, *, alive: bool) -> None:
-        """The answer to a renewal beside the lane."""
+        """The answer to a renewal beside the lane; from any thread."""
+        # Two at once do no harm: either lease was granted, and one that is believed to be lost
+        # only sends back what was not started.
         if session != self.session:
             return
         if alive:
             self._held_lease(sent_at, now)
         else:
+            self.renewed_at = now  # to ask again at once would not help
             self.lease_until = 0.0
 
     def on_reconnect(self) -> None:
@@ -381,11 +384,6 @@ class ConsumerCore(Deliveries[T]):
             return True
         sent = self._open
         return sent is not None and bool(sent.acks or sent.verdicts)
-
-    @property
-    def pending(self) -> bool:
-        """Whether a verdict waits to be sent."""
-        return bool(self._acks or self._verdicts)
 
     def renewal_due(self) -> float:
         """When the lease wants to be renewed."""

@@ -95,6 +95,11 @@ class Deliveries(Hands, Generic[T]):
         self._low_at = -1
         self.low: bool = False
 
+    @property
+    def handed_out(self) -> int:
+        """How many messages it has handed out."""
+        return self._delivered
+
     def take(self, now: float) -> Message[T] | None:
         """The next message that was fetched already, if there is one and the lease holds."""
         while self._buffer:
