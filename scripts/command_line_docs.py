@@ -67,10 +67,15 @@ def _default(parameter: Any) -> str:
     return f" Default: `{parameter.default}`."
 
 
+def written(text: str) -> str:
+    """The page with the tables as they are to be."""
+    return BLOCK.sub(lambda match: match[1] + table(match["path"]) + match[3], text)
+
+
 def main() -> int:
     """Write, or compare; the exit code."""
     text = PAGE.read_text(encoding="utf-8")
-    new = BLOCK.sub(lambda match: match[1] + table(match["path"]) + match[3], text)
+    new = written(text)
     if "--check" in sys.argv:
         return int(new != text)
     PAGE.write_text(new, encoding="utf-8")

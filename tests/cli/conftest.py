@@ -160,7 +160,8 @@ class Shell:
             for name, value in {**self.env, **(env or {})}.items():
                 patch.setenv(name, value)
             patch.chdir(self.folder)
-            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            # As a real one, which has the bytes below it.
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
             logger.handlers[:] = []
             try:
                 with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -130,15 +130,19 @@ def test_nothing_is_deleted_without_a_yes(shell: Shell, ids: list[str], what: st
 
         refused = shell(*what.split(), "orders")
         assert (refused.code, refused.err.count("\n"), left()) == (2, 1, (2, 3))
-        screen = shell.screen(*what.split(), "orders")
-        screen.shows(r"Delete \d .*of orders\?")
-        screen.type("n\r")
-        assert (screen.ends(), left()) == (1, (2, 3))
         assert shell(*what.split(), "orders", "--yes").code == 0
         assert left() == ((0, 3) if what == "purge" else (2, 0))
 
 
-def test_a_yes_on_the_terminal(shell: Shell, ids: list[str]) -> None:
+@pytest.mark.slow
+def test_a_no_and_a_yes_on_the_terminal(shell: Shell, ids: list[str]) -> None:
+    with Queue[Order]("orders", shell.url) as queue:
+        queue.publish(Order(order_id=10))
+        for what in ("purge", "dead purge"):
+            screen = shell.screen(*what.split(), "orders")
+            screen.shows(r"Delete \d .*of orders\?")
+            screen.type("n\r")
+            assert (screen.ends(), queue.stats().ready, queue.stats().dead) == (1, 1, 3)
     screen = shell.screen("dead", "purge", "orders")
     screen.shows("Delete 3 dead letters")
     screen.type("y\r")

@@ -53,7 +53,7 @@ def test_stop_does_not_take_it_from_others(shell: Shell, folder: str) -> None:
 
 def test_a_folder_that_cannot_be_used_is_said_in_one_line(shell: Shell) -> None:
     (shell.folder / "file").write_text("")
-    done = shell.process("embedded", "start", "--folder", str(shell.folder / "file"))
+    done = shell("embedded", "start", "--folder", str(shell.folder / "file"))
     assert done.code == 2
     assert done.err.count("\n") == 1
     assert "data folder" in done.err

@@ -98,6 +98,7 @@ def test_the_live_screen_outlives_a_server_that_is_away(shell: Shell, make_serve
     assert screen.ends() == 0
 
 
+@pytest.mark.slow
 def test_watching_in_a_pipe_gives_lines(shell: Shell) -> None:
     fill(shell, 2)
     process = shell.start("stats", "--watch", "--json", "--interval", "0.1")
@@ -112,6 +113,7 @@ def test_watching_in_a_pipe_gives_lines(shell: Shell) -> None:
 # --- what is printed, and where
 
 
+@pytest.mark.slow
 def test_in_a_pipe_there_is_no_escape_and_on_a_terminal_no_colour_is_honoured(
     shell: Shell,
 ) -> None:
@@ -128,6 +130,7 @@ def test_in_a_pipe_there_is_no_escape_and_on_a_terminal_no_colour_is_honoured(
     assert not [code for code in (b"\x1b[31m", b"\x1b[32m", b"\x1b[36m") if code in plain.raw]
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_ends_it_in_silence(shell: Shell) -> None:
     process = shell.start("stats", "--watch", "--json", "--interval", "0.1")
     fill(shell, 1)
@@ -226,6 +229,7 @@ def test_nothing_that_others_wrote_reaches_the_terminal_unescaped(shell: Shell) 
 # --- tail
 
 
+@pytest.mark.slow
 def test_tail_follows_completions_failures_and_dead_letters(shell: Shell) -> None:
     with orders(shell, keep_done=100, retry=Retry(max_attempts=2, backoff=1.0)) as queue:
         queue.publish(Order(order_id=0))
@@ -304,6 +308,7 @@ def test_tail_goes_through_pages_and_counts_what_it_cannot_see(
         assert (one.what, one.details) == ("missed", {"count": 1, "of": "failed"})
 
 
+@pytest.mark.slow
 def test_tail_counts_where_the_queue_keeps_no_log(shell: Shell) -> None:
     with orders(shell) as queue:
         queue.publish(Order(order_id=0))

@@ -6,14 +6,13 @@ import hashlib
 import json
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import COMMAND, Shell, until
+from tests.cli.conftest import Shell, until
 from tests.cli.models import Order
 from tests.servers import RunningServer
 from typed_rmq import Queue
@@ -190,13 +189,12 @@ def test_where_a_repetition_cannot_be_recognized_one_is_asked(shell: Shell) -> N
 
 
 def test_standard_input_headers_priority_and_delay(shell: Shell) -> None:
-    done = subprocess.run(
-        [*COMMAND, "publish", "orders", "-", *MODEL, "--header", "from=cron", "--priority", "high",
-         "--delay", "60", "--json"],
-        input='{"order_id": 1}\n{"order_id": 2}',
-        env=shell.env, cwd=shell.folder, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = shell(
+        *("publish", "orders", "-", *MODEL, "--header", "from=cron", "--priority", "high"),
+        *("--delay", "60", "--json"),
+        stdin='{"order_id": 1}\n{"order_id": 2}',
+    )
+    assert done.code == 0, done.err
     seen = shell("peek", "orders", "--state", "delayed", "--json").records
     assert [one["headers"] for one in seen] == [{"from": "cron"}] * 2
     assert {one["priority"] for one in seen} == {"high"}

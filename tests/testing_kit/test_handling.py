@@ -114,7 +114,9 @@ def test_drain_also_handles_what_the_handler_publishes(rmq_queue: QueueFactory) 
     assert drain(numbers, count_down).payloads == [3, 2, 1, 0]
 
 
-def test_drain_raises_what_the_handler_raised(orders: Queue[Order]) -> None:
+def test_drain_raises_what_the_handler_raised(rmq_queue: QueueFactory) -> None:
+    orders = rmq_queue(Order, retry=Retry(backoff=60, jitter="none"))
+
     def fail(order: Order) -> None:
         raise RuntimeError(f"order {order.number}")
 

@@ -44,8 +44,8 @@ def run(folder: Path, text: str, *options: str, ini: str = "") -> str:
 def test_plain_and_async_tests(tmp_path: Path) -> None:
     """Each finds an empty Redis. No connection of an event loop is left: that would be a warning.
 
-    A hundred of them show what one costs. Their median counts: a busy machine holds up some of
-    them, not half.
+    Some of them show what one costs: the median's time on the processor, which a busy machine does
+    not change much, and all the time of the fastest one, which was held up least.
     """
     run(
         tmp_path,
@@ -98,16 +98,18 @@ def test_plain_and_async_tests(tmp_path: Path) -> None:
 
         began = []
 
-        @pytest.mark.parametrize("number", range(101))
+        @pytest.mark.parametrize("number", range(31))
         def test_cheap(rmq_queue, number):
             numbers = rmq_queue(int)
             numbers.publish_many(range(10))
             assert drain(numbers, lambda number: None).payloads == list(range(10))
-            began.append(time.perf_counter())
+            began.append((time.process_time(), time.perf_counter()))
 
         def test_time():
-            each = sorted(b - a for a, b in zip(began, began[1:]))
-            assert each[50] < 0.05
+            each = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(began, began[1:])]
+            worked, passed = (sorted(times) for times in zip(*each))
+            assert worked[15] < 0.05
+            assert passed[0] < 0.05
         """,
     )
 
@@ -178,6 +180,7 @@ def test_a_run_without_our_fixtures_starts_no_server(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_page_on_testing_is_true(tmp_path: Path) -> None:
     """Its tests are run by pytest, as a reader would."""
     page = ROOT / "docs" / "testing.md"
