@@ -90,7 +90,7 @@ PLANTED: dict[str, Planted] = {
                 "local trusted = size == held and acks <= size and lost == 0 and not reaped",
                 "local trusted = true",
             ),
-            Mutant("cycle", "  and redis.call('HLEN', inflight) == held and acks <= held\n", ""),
+            Mutant("cycle", " and redis.call('HLEN', inflight) == held and acks <= held", ""),
         ),
         seed=4,
     ),
