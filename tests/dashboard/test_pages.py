@@ -179,6 +179,43 @@ def test_the_actions_do_what_they_say(redis_url: str, queue_name: str, run_async
 
 
 @pytest.mark.servers("valkey")
+def test_a_failed_attempt_that_a_sample_saw_has_its_time(
+    redis_url: str, queue_name: str, run_async: Run
+) -> None:
+    queue = make_queue(queue_name, redis_url, retry=Retry(backoff=600, jitter="none"))
+    receipt = queue.publish(Order(order_id=1, sku="x"))
+
+    def fail() -> None:
+        msg = queue.receive()
+        assert msg
+        msg.retry()
+        msg.settle()
+
+    async def look() -> None:
+        async with browse(make_queue(queue_name, redis_url), interval=0.5) as http:
+            fail()
+
+            async def shows(*parts: str) -> bool:
+                answer = await http.get(f"/queues/{queue_name}/messages/{receipt.id}")
+                line = text_of(answer.text).partition("Time line")[2]
+                return all(re.search(part, line) for part in parts)
+
+            async def until(*parts: str) -> None:
+                async with asyncio.timeout(30):
+                    while not await shows(*parts):
+                        await asyncio.sleep(0.1)
+
+            first = r"Attempt 1 had failed: seen waiting for attempt 2 \d{4}-\d\d-\d\d"
+            await until(first, r"Due for attempt 2 \d{4}-")
+            assert queue.promote(receipt.id) == 1
+            fail()
+            await until(first, r"Attempt 2 had failed: seen waiting for attempt 3 \d{4}-")
+
+    run_async(look())
+    queue.close()
+
+
+@pytest.mark.servers("valkey")
 def test_consumers_are_shown_with_what_they_hold(
     redis_url: str, queue_name: str, run_async: Run
 ) -> None:

@@ -189,14 +189,14 @@ def test_the_time_line_of_a_dead_letter() -> None:
     )
     assert texts(None, letter, []) == [
         "Published",
-        "Attempts 1 to 2 failed; when was not seen",
+        "Attempts 1 and 2 failed; when was not seen",
         "Dead after attempt 3: it raised",
     ]
 
 
 def test_the_time_line_has_each_attempt_that_was_seen_to_fail() -> None:
     at = datetime.fromtimestamp(NOW, UTC)
-    waiting = replace(done("m", NOW), state="delayed", attempt=6, published_at=at, due_at=at)
+    waiting = replace(done("m", NOW), state="delayed", attempt=7, published_at=at, due_at=at)
     history = History()
     for attempt, later in ((1, 5), (3, 10), (3, 15), (4, 20)):
         history.record_retries(NOW + later, [replace(waiting, attempt=attempt)])
@@ -209,8 +209,8 @@ def test_the_time_line_has_each_attempt_that_was_seen_to_fail() -> None:
         ("Attempt 2 had failed: seen waiting for attempt 3", 10),
         ("Seen in flight at web", 12),
         ("Attempt 3 had failed: seen waiting for attempt 4", 20),
-        ("Attempts 4 to 5 failed; when was not seen", None),
-        ("Due for attempt 6", 0),
+        ("Attempts 4 to 6 failed; when was not seen", None),
+        ("Due for attempt 7", 0),
     ]
 
 

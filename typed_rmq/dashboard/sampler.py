@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from typed_rmq import TypedRMQError
+from typed_rmq import Peeked, State, TypedRMQError
 
 from .queues import DashboardQueue, QueueSource, Reach
 from .series import History
@@ -34,10 +34,9 @@ DISCOVER: Final = 15.0
 SOON: Final = 2.0
 """Seconds between two where somebody asks for one that is not known."""
 MAX_QUEUES: Final = 1000
-DONE: Final = 100
-RETRIES: Final = 100
-"""Delayed messages, the first ones due, that are looked through for failed attempts."""
-DONE_BYTES: Final = 1_000_000
+SOME: Final = 100
+"""Messages that a sample looks at: completions, and delayed ones for those that are retried."""
+SOME_BYTES: Final = 1_000_000
 
 
 class Sampler:
@@ -56,7 +55,7 @@ class Sampler:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
-        self._done_size: dict[str, int] = {}
+        self._sizes: dict[tuple[str, State], int] = {}
 
     # --- running
 
@@ -151,20 +150,19 @@ class Sampler:
                 before, stats = history.latest, await reach.stats()
                 history.record(time.time(), stats, self.interval)
                 if stats.delayed and (before is None or stats.retried > before.retried):
-                    retries = await reach.peek(RETRIES, "delayed")
-                    history.record_retries(time.time(), retries)
+                    history.record_retries(time.time(), await self._some(reach, "delayed"))
                 if stats.done:
-                    await self._sample_done(reach, history)
+                    history.record_done(time.time(), await self._some(reach, "done"))
                 if stats.in_flight:
                     consumers = await reach.consumers()
                     history.record_consumers(time.time(), consumers, self.interval)
         except (TypedRMQError, TimeoutError) as error:
             history.error = str(error) or f"Redis did not answer within {PATIENCE:.0f} s"
 
-    async def _sample_done(self, reach: Reach, history: History) -> None:
-        # Large payloads come along: then fewer entries are looked at.
-        typical = self._done_size.get(reach.name, 10_000)
-        done = await reach.peek(max(1, min(DONE, DONE_BYTES // typical)), "done")
-        if done:
-            self._done_size[reach.name] = max(1, sum(len(s.raw) for s in done) // len(done))
-            history.record_done(time.time(), done)
+    async def _some(self, reach: Reach, state: State) -> Sequence[Peeked[object]]:
+        """Some messages: fewer where they are large, as their payloads come along."""
+        typical = self._sizes.get((reach.name, state), 10_000)
+        found = await reach.peek(max(1, min(SOME, SOME_BYTES // typical)), state)
+        if found:
+            self._sizes[reach.name, state] = max(1, sum(len(s.raw) for s in found) // len(found))
+        return found

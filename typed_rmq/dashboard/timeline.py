@@ -57,15 +57,22 @@ def _failed(count: int, seen: Mapping[int, float]) -> Iterator[tuple[float, Mome
     after, first = float("-inf"), 1
     for attempt in [*sorted(one for one in seen if one <= count), count + 1]:
         if first < attempt:
-            which = (
-                f"Attempt {first}" if first == attempt - 1 else f"Attempts {first} to {attempt - 1}"
+            yield (
+                after,
+                Moment(None, f"{_named(first, attempt)} failed; when was not seen", "failed"),
             )
-            yield after, Moment(None, f"{which} failed; when was not seen", "failed")
         if attempt <= count:
             after, first = seen[attempt], attempt + 1
             at = datetime.fromtimestamp(after, UTC)
             text = f"Attempt {attempt} had failed: seen waiting for attempt {attempt + 1}"
             yield after, Moment(at, text, "failed")
+
+
+def _named(first: int, end: int) -> str:
+    """The attempts from ``first`` on that are before ``end``."""
+    if end - first == 1:
+        return f"Attempt {first}"
+    return f"Attempts {first} {'and' if end - first == 2 else 'to'} {end - 1}"
 
 
 def _last(seen: Peeked[object] | None, letter: DeadLetter[object] | None) -> list[Moment]:
