@@ -213,6 +213,7 @@ class Consumer(Session[int]):
     """A consumer with some handlers, at the scheduler's mercy."""
 
     core: ConsumerCore[int]
+    closed: bool = False
 
     def __init__(self, world: World, plan: Plan, concurrency: int) -> None:
         super().__init__(world.parts.context, plan)
@@ -234,7 +235,6 @@ class Consumer(Session[int]):
         self.reaping: Call | None = None
         self.frozen_until = 0
         self.closing = False
-        self.closed = False
         self.tries = 0
         self.rung = False
         self.hurried = False
