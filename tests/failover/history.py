@@ -48,7 +48,8 @@ class History:
 
     def _publish(self) -> None:
         address = self.sync_address()
-        with self._queue(address)[1] as queue:
+        connection, queue = self._queue(address)
+        with connection, queue:
             while self.publishing:
                 number = next(self._numbers)
                 try:
@@ -61,7 +62,8 @@ class History:
 
     async def _apublish(self) -> None:
         address = self.async_address()
-        async with self._queue(address)[1] as queue:
+        connection, queue = self._queue(address)
+        async with connection, queue:
             while self.publishing:
                 number = next(self._numbers)
                 try:
@@ -74,7 +76,8 @@ class History:
 
     def _consume(self) -> None:
         address = self.sync_address()
-        with self._queue(address)[1] as queue:
+        connection, queue = self._queue(address)
+        with connection, queue:
             while self.consuming:
                 for msg in queue.consume(idle_timeout=0.3, prefetch=5):
                     with msg as number:
@@ -83,7 +86,8 @@ class History:
 
     async def _aconsume(self) -> None:
         address = self.async_address()
-        async with self._queue(address)[1] as queue:
+        connection, queue = self._queue(address)
+        async with connection, queue:
             while self.consuming:
                 async for msg in queue.consume(idle_timeout=0.3, prefetch=5):
                     with msg as number:
@@ -123,7 +127,8 @@ class History:
             thread.join(40)
             assert not thread.is_alive(), "a publisher hangs"
         address = self.sync_address()
-        with self._queue(address)[1] as queue:
+        connection, queue = self._queue(address)
+        with connection, queue:
             until(lambda: _is_empty(queue), "the queue drains", 40)
             self.consuming = False
             for thread in self._threads:

@@ -194,6 +194,23 @@ def test_f6_a_killed_master_is_replaced(
 
 
 @pytest.mark.slow
+@pytest.mark.servers("valkey")
+def test_f6_a_killed_master_is_replaced_where_the_cluster_is_named_by_a_url(
+    cluster: Cluster, on_first: str
+) -> None:
+    hosts = ",".join(f"{host}:{port}" for host, port in cluster.addresses)
+    master = cluster.owner(on_first)
+    replica = cluster.replica_of(master)
+    with load(History(on_first, *(lambda: f"redis+cluster://{hosts}",) * 2)) as history:
+        began = time.monotonic()
+        master.signal(signal.SIGKILL)
+        until(lambda: cluster.owner(on_first) is replica, "the replica is promoted")
+        ended = time.monotonic()
+    cluster.restart(master)
+    history.check_explained(began, ended)
+
+
+@pytest.mark.slow
 @pytest.mark.servers("valkey", "redis6")
 @pytest.mark.parametrize("way", ["sync", "async"])
 def test_f10_a_cluster_that_is_down_is_waited_for(
@@ -272,5 +289,8 @@ def test_f10_no_node_at_all_is_unavailable(queue_name: str, run_async: Any) -> N
                 queue.publish(2)
             run_async(main())
             queue.close()
+            by_url = Connection(f"redis+cluster://{host}:{port}", retry_budget=0.5)
+            with by_url, pytest.raises(QueueUnavailable):
+                Queue[int](queue_name, by_url).publish(3)
     finally:
         cluster.stop()

@@ -188,6 +188,22 @@ def test_f6_sentinel_replaces_a_killed_master_under_load(
 
 @pytest.mark.slow
 @pytest.mark.servers("valkey")
+def test_f6_sentinel_replaces_a_killed_master_that_is_named_by_a_url(
+    watched: Watched, queue_name: str
+) -> None:
+    hosts = ",".join(f"{host}:{port}" for host, port in watched.addresses)
+    url = f"redis+sentinel://{hosts}/{watched.service}"
+    master, replica = watched.master, watched.replica
+    with load(History(queue_name, lambda: url, lambda: url)) as history:
+        began = time.monotonic()
+        master.signal(signal.SIGKILL)
+        until(lambda: watched.master is replica, "the replica is promoted")
+        ended = time.monotonic()
+    history.check_explained(began, ended)
+
+
+@pytest.mark.slow
+@pytest.mark.servers("valkey")
 def test_f6_sentinel_is_told_to_change_masters_under_load(
     watched: Watched, by_sentinel: BySentinel, queue_name: str
 ) -> None:
