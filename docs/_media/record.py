@@ -169,12 +169,14 @@ def save(name: str, title: str, parts: Sequence[Text], width: int = COLUMNS) -> 
     )
 
 
-def session(terminal: Terminal, commands: Sequence[Sequence[str]]) -> list[Text]:
-    """Commands with what they print, as in a shell."""
+def session(terminal: Terminal, commands: Sequence[Sequence[str] | str]) -> list[Text]:
+    """Commands with what they print, as in a shell; a string is one for a shell."""
     parts: list[Text] = []
     for command in commands:
-        prompt = Text.assemble(("$ ", "green"), (" ".join(command), "bold"))
-        said = terminal.run(*command).replace("\r\n", "\n")
+        words = ("sh", "-c", command) if isinstance(command, str) else command
+        typed = command if isinstance(command, str) else " ".join(command)
+        prompt = Text.assemble(("$ ", "green"), (typed, "bold"))
+        said = terminal.run(*words).replace("\r\n", "\n")
         said = said.replace(str(terminal.folder), "/srv/shop")
         said = said.replace(f"{ROOT}/typed_rmq", "/srv/venv/typed_rmq").rstrip("\n")
         parts += [prompt, Text.from_ansi(said), Text()]
@@ -240,6 +242,39 @@ def main() -> None:
                 ],
             ),
         )
+
+        _metrics(terminal)
+        _tests(terminal)
+
+
+def _metrics(terminal: Terminal) -> None:
+    """The exporter at work, and what is read from it."""
+    exporter = subprocess.Popen(
+        [sys.executable, "-m", "typed_rmq.prometheus", "--queue", "orders", "--port", "9400"],
+        cwd=terminal.folder, env=terminal.env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert exporter.stdout is not None
+        exporter.stdout.readline()  # it listens
+        page = "curl -s http://127.0.0.1:9400/metrics"
+        save("metrics", "metrics", session(terminal, [f"{page} | grep -v '^#' | grep -v _created"]))
+    finally:
+        exporter.terminate()
+        exporter.wait(PATIENCE)
+        exporter.stdout.close()
+
+
+def _tests(terminal: Terminal) -> None:
+    """The first tests of docs/testing.md."""
+    from tests.docs.pages import blocks
+
+    page = (ROOT / "docs" / "testing.md").read_text("utf-8")
+    code = next(block.code for block in blocks(page) if block.language == "python")
+    (terminal.folder / "test_shop.py").write_text(code, "utf-8")
+    # The plugins of our own environment stay out of the picture.
+    options = "-q -p no:cacheprovider -p no:asyncio --durations=3"
+    (terminal.folder / "pytest.ini").write_text(f"[pytest]\naddopts = {options}\n", "utf-8")
+    save("tests", "tests on a real Redis", session(terminal, [("pytest", "test_shop.py")]))
 
 
 def _until_worked(terminal: Terminal) -> None:
