@@ -53,7 +53,9 @@ class AsyncChores(Session[T], Generic[T]):
         self._chore: asyncio.Task[object] | None = None
         self._armed_at: float | None = None
         self._closed = False
-        self._guarded = None if fallback is None else Guarded(self, self.loop, fallback)
+        self._guarded = (
+            None if fallback is None else Guarded(self, self.loop, fallback, lambda: self._closed)
+        )
 
     @property
     def closed(self) -> bool:

@@ -45,6 +45,7 @@ class Guarded:
         session: whose lease is looked after.
         loop: its event loop.
         connect: makes a sync driver, which the thread uses.
+        closed: whether the session has ended.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Guarded:
         session: Session[Any],
         loop: asyncio.AbstractEventLoop,
         connect: Callable[[], SyncDriver],
+        closed: Callable[[], bool],
     ) -> None:
         self._session = session
+        self._closed = closed
         self._loop = loop
         self._connect = connect
         self.on: bool = False
@@ -89,7 +92,7 @@ class Guarded:
     def look(self, now: float) -> float | None:
         """Renew a lease that is late; the seconds until it may be, or ``None``: nothing to keep."""
         core = self._session.core
-        if self._session.closed or self._loop.is_closed() or not core.holding:
+        if self._closed() or self._loop.is_closed() or not core.holding:
             return None
         if not core.in_hand() or core.lease_until == 0.0:
             return LOOK  # nobody works on anything, or it belongs to others by now
@@ -106,7 +109,7 @@ class Guarded:
         try:
             # Set before looking: whoever closes the session looks the other way round.
             name, sent_at = self._session.core.session, time.monotonic()
-            if name is None or self._session.closed:
+            if name is None or self._closed():
                 return
             driver = self._connect()
             link = driver.link()
@@ -135,7 +138,7 @@ class Guarded:
 
     def is_over(self) -> bool:
         """Whether nothing was held at this look and the one before, nor handed out in between."""
-        if self._session.closed or self._loop.is_closed():
+        if self._closed() or self._loop.is_closed():
             return True
         before, self._handed_out = self._handed_out, self._session.core.handed_out
         return before == self._handed_out

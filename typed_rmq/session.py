@@ -108,11 +108,6 @@ class Session(Reports, ABC, Generic[T]):
 
     # --- what the shells add
 
-    @property
-    @abstractmethod
-    def closed(self) -> bool:
-        """Whether it has ended."""
-
     @abstractmethod
     def recorded(self) -> None:
         """A verdict was recorded: see that it reaches Redis soon."""
