@@ -43,8 +43,8 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
 
     Args:
         name: 1 to 128 of the characters ``A-Z a-z 0-9 . _ : -``.
-        redis: a URL, a client of redis-py, or a ``Connection`` that queues share. Left out:
-            ``REDIS_URL``, else an embedded server (extra ``embedded``).
+        redis: a URL (see ``Connection``), a client of redis-py, or a ``Connection`` that queues
+            share. Left out: ``REDIS_URL``, else an embedded server (extra ``embedded``).
         serializer: how payloads are stored.
         dedup: which payloads count as the same message; ``None`` turns deduplication off.
         retry: how often and how late a failed message is tried again.

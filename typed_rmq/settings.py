@@ -46,7 +46,8 @@ class QueueSettings(BaseSettings):
     ``Connection``. Subclass it to add fields of your own, or a ``.env`` file.
 
     Attributes:
-        redis_url: the address of Redis; kept out of every repr, as it may hold a password.
+        redis_url: the address of Redis, as ``Connection`` takes it, also of a Cluster or of
+            Sentinels; kept out of every repr, as it may hold a password.
         retry_budget: seconds for which a call that Redis does not answer is tried again.
         lease: seconds without a sign of life after which a consumer counts as crashed.
         max_length: the most ready and delayed messages of a queue; none where left out.
