@@ -77,7 +77,7 @@ def leaky(tmp_path_factory: pytest.TempPathFactory) -> str:
     options = ("-q", "-W", "ignore::DeprecationWarning", "-p", "no:cacheprovider")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--servers=valkey"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SETTLE_SECONDS": "1"},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -99,6 +99,7 @@ def test_nothing_else_is_found(leaky: str) -> None:
     assert f"{2 * len(LEAKS)} passed, {len(LEAKS)} errors" in leaky, leaky
 
 
+@pytest.mark.slow
 def test_spread_runs_each_test_once_on_one_of_its_servers() -> None:
     def collected(*options: str) -> list[str]:
         done = subprocess.run(

@@ -18,6 +18,7 @@ from tests.faults.proxy import Proxy
 from tests.fleets import Certificates, start_tls
 from tests.servers import RunningServer
 from typed_rmq import Queue, QueueUnavailable
+from typed_rmq.drivers import clients
 
 RunAsync = Callable[[Coroutine[Any, Any, object]], object]
 
@@ -161,8 +162,8 @@ def test_f42_tls_to_a_plain_port(
     own: bool,
 ) -> None:
     """The server waits for the end of a line: the handshake has to run into its limit first."""
-    monkeypatch.setattr("typed_rmq.drivers.connection.CONNECT_TIMEOUT", 0.5)  # asyncio
-    monkeypatch.setattr("typed_rmq.drivers.connection.CALL_TIMEOUT", 0.5)  # a handshake of threads
+    monkeypatch.setitem(clients._PLAIN, "socket_connect_timeout", 0.5)  # asyncio
+    monkeypatch.setattr(clients, "CALL_TIMEOUT", 0.5)  # a handshake of threads
     server, _ = tls
     server.command("CONFIG", "RESETSTAT")
     if own:

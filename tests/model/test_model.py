@@ -382,6 +382,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.servers("valkey")
 @pytest.mark.parametrize("name", PLANTED)
 def test_the_model_notices(name: str, client: redis.Redis) -> None:

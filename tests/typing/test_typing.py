@@ -52,6 +52,7 @@ def _pyright() -> dict[Path, Findings]:
 CHECKERS = {"mypy": _mypy, "pyright": _pyright}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_the_public_surface_is_accepted_and_misuse_rejected_and_nothing_else(checker: str) -> None:
     """Both files in one run of the checker, which reads everything they import first."""

@@ -48,6 +48,7 @@ def test_larger_worlds_begin(world: World) -> None:
     assert not found.complete, "this one is not larger"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 def test_without_the_rule_it_breaks(name: str) -> None:
     case = CASES[name]
