@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 
+from .async_grouping import AsyncGroup
 from .commands import Command, PublishReply
 from .drivers.aio import AsyncDriver, AsyncLink
 from .drivers.async_sources import AsyncSource
@@ -21,9 +22,11 @@ from .drivers.connection import Connection, Tell
 from .drivers.sources import SyncSource
 from .drivers.sync import SyncDriver, SyncLink
 from .durability import Durability
-from .keys import QueueKeys
+from .grouping import Parcel
+from .keys import PRIORITIES, QueueKeys
 from .producer import Lane
 from .resting import Resting
+from .sync_grouping import Group
 
 R = TypeVar("R")
 L = TypeVar("L")
@@ -57,6 +60,7 @@ class SyncBackend:
         self._hands: deque[_SyncHand] = deque()
         self._bare: deque[_SyncHand] = deque()
         """Hands that gave back their connection."""
+        self._groups = tuple(Group() for _ in PRIORITIES)
         _backends.add(self)
 
     @property
@@ -66,6 +70,23 @@ class SyncBackend:
                 self._keys.name, self._keys.prefix, self._tell
             )
         return self._driver
+
+    def publish(self, parcel: Parcel, priority: int) -> PublishReply:
+        """Store one message: at once, or where others are at it, together with those that wait."""
+        group = self._groups[priority]
+        free = group.free
+        if group.waiting:
+            return group.join(parcel, self.call)
+        try:
+            free.pop()
+        except IndexError:
+            return group.join(parcel, self.call)
+        try:
+            return self.call(parcel.command)
+        finally:
+            free.append(None)
+            if group.waiting:
+                group.pass_on()
 
     def call(self, make: Callable[[Lane], Command[R]], durability: Durability | None = None) -> R:
         """Make a command in a lane, send it until it is answered, and until it is as durable."""
@@ -187,6 +208,7 @@ class SyncBackend:
         """In the child: the parent's lanes and connections are not ours."""
         self._hands, self._bare = deque(), deque()
         self._driver = None
+        self._groups = tuple(Group() for _ in PRIORITIES)
 
 
 class AsyncBackend:
@@ -198,6 +220,21 @@ class AsyncBackend:
         self._hands: deque[_AsyncHand] = deque()
         self._bare: deque[_AsyncHand] = deque()
         self._free = asyncio.Semaphore(MAX_ASYNC_LANES)
+        self._groups = tuple(AsyncGroup() for _ in PRIORITIES)
+
+    async def publish(self, parcel: Parcel, priority: int) -> PublishReply:
+        """See ``SyncBackend.publish``."""
+        group = self._groups[priority]
+        if group.holder is not None:
+            return await group.join(parcel, self.call)
+        group.holder = parcel
+        try:
+            return await self.call(parcel.command)
+        finally:
+            if group.waiting:
+                group.left(parcel, self.call)
+            elif group.holder is parcel:
+                group.holder = None
 
     async def call(
         self, make: Callable[[Lane], Command[R]], durability: Durability | None = None

@@ -85,6 +85,8 @@ class PublishOptions:
     headers: bytes
     dedup_key: str | None
     priority: int
+    groups: bool
+    """Whether such messages may leave together: ready at once, in a queue without a bound."""
 
 
 @dataclass(slots=True)
@@ -202,6 +204,7 @@ class Producer(Generic[T]):
             headers=packed,
             dedup_key=dedup_key,
             priority=PRIORITIES.index(priority),
+            groups=not (self.max_length or delay_ms or due_ms),
         )
 
     def pack(
@@ -251,7 +254,7 @@ class Producer(Generic[T]):
 
     def command(self, lane: Lane, batch: Batch, options: PublishOptions) -> Command[PublishReply]:
         """The call that stores a batch. It uses up one number of the lane."""
-        if not (self.max_length or options.delay_ms or options.due_ms):
+        if options.groups:
             fixed = lane.fixed.get(options.priority)
             if fixed is None:
                 fixed = commands.enqueue_keys(self.keys, lane.token, options.priority)

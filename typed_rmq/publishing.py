@@ -23,9 +23,10 @@ from .errors import ConfigError
 from .events import Observers, PublishEnded, begin
 from .events import Publishing as PublishBegun
 from .parts import Parts
-from .producer import MAX_BATCH, Batch, Lane, Producer, PublishOptions
+from .producer import MAX_BATCH, Lane, PublishOptions
 from .results import Priority, Receipt
 from .retry import Duration
+from .storing import Store
 
 T = TypeVar("T")
 
@@ -133,12 +134,12 @@ class Publishing(Generic[T]):
                 for chunk in chunks(payloads, size):
                     receipts += self._store(chunk, options, len(receipts), durability)
                 return receipts
-            sent: deque[_Store[T]] = deque()
+            sent: deque[Store[T]] = deque()
 
             def calls() -> Iterator[Callable[[Lane], Command[PublishReply]]]:
                 first = 0
                 for chunk in chunks(payloads, size):
-                    sent.append(_Store(self._parts.producer, chunk, options, first))
+                    sent.append(Store(self._parts.producer, chunk, options, first))
                     first += len(chunk)
                     yield sent[-1].command
 
@@ -165,12 +166,12 @@ class Publishing(Generic[T]):
                 async for chunk in achunks(payloads, size):
                     receipts += await self._astore(chunk, options, len(receipts), durability)
                 return receipts
-            sent: deque[_Store[T]] = deque()
+            sent: deque[Store[T]] = deque()
 
             async def calls() -> AsyncIterator[Callable[[Lane], Command[PublishReply]]]:
                 first = 0
                 async for chunk in achunks(payloads, size):
-                    sent.append(_Store(self._parts.producer, chunk, options, first))
+                    sent.append(Store(self._parts.producer, chunk, options, first))
                     first += len(chunk)
                     yield sent[-1].command
 
@@ -205,16 +206,21 @@ class Publishing(Generic[T]):
         first: int | None,
         durability: Durability | None,
     ) -> list[Receipt]:
+        parts = self._parts
         if durability is None:
-            durability = self._parts.durability
+            durability = parts.durability
         else:
-            check_durability(durability, self._parts.keys.name)
-        store = _Store(self._parts.producer, payloads, options, first)
+            check_durability(durability, parts.keys.name)
+        store, backend = Store(parts.producer, payloads, options, first), parts.sync
         while True:
-            receipts = store.receipts(self._parts.sync.call(store.command, durability))
+            if first is None and durability is None and options.groups:
+                reply = backend.publish(store, options.priority)
+            else:
+                reply = backend.call(store.command, durability)
+            receipts = store.receipts(reply)
             if receipts is not None:
                 return receipts
-            self._parts.sync.wait(self._parts.keys.room, ROOM_WAIT)
+            backend.wait(parts.keys.room, ROOM_WAIT)
 
     async def _astore(
         self,
@@ -228,11 +234,15 @@ class Publishing(Generic[T]):
         else:
             check_durability(durability, self._parts.keys.name)
         store, backend = (
-            _Store(self._parts.producer, payloads, options, first),
+            Store(self._parts.producer, payloads, options, first),
             self._parts.backend(),
         )
         while True:
-            receipts = store.receipts(await backend.call(store.command, durability))
+            if first is None and durability is None and options.groups:
+                reply = await backend.publish(store, options.priority)
+            else:
+                reply = await backend.call(store.command, durability)
+            receipts = store.receipts(reply)
             if receipts is not None:
                 return receipts
             await backend.wait(self._parts.keys.room, ROOM_WAIT)
@@ -265,33 +275,3 @@ class _Call:
     ) -> None:
         if self._end is not None:
             self._end(PublishEnded(tuple(self.receipts), error))
-
-
-class _Store(Generic[T]):
-    """One batch on its way: packed once, sent until there is room for it."""
-
-    __slots__ = ("_batch", "_first", "_options", "_payloads", "_producer")
-
-    def __init__(
-        self,
-        producer: Producer[T],
-        payloads: Sequence[T],
-        options: PublishOptions,
-        first: int | None,
-    ) -> None:
-        self._producer = producer
-        self._payloads = payloads
-        self._options = options
-        self._first = first
-        self._batch: Batch | None = None
-
-    def command(self, lane: Lane) -> Command[PublishReply]:
-        batch = self._batch
-        if batch is None:
-            batch = self._producer.pack(lane, self._payloads, self._options, self._first)
-            self._batch = batch
-        return self._producer.command(lane, batch, self._options)
-
-    def receipts(self, reply: PublishReply) -> list[Receipt] | None:
-        assert self._batch is not None
-        return self._producer.receipts(self._batch, reply)
