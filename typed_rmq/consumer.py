@@ -107,10 +107,15 @@ class Consumer(Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for session in list(self._sync):
-            _judge(session, error)
-            session.close()
-            signals.unwatch(session)
+        sessions = list(self._sync)
+        try:
+            for session in sessions:
+                _judge(session, error)
+                session.close()
+                signals.unwatch(session)
+        except BaseException:
+            _leave_all(sessions)
+            raise
 
     async def __aenter__(self) -> Self:
         self._managed = True
@@ -122,14 +127,37 @@ class Consumer(Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for session in list(self._async):
-            _judge(session, error)
-            await session.aclose()
-            signals.unwatch(session)
+        sessions = list(self._async)
+        try:
+            for session in sessions:
+                _judge(session, error)
+                await session.aclose()
+                signals.unwatch(session)
+        except BaseException:
+            _leave_all(sessions)
+            raise
+
+
+def _leave_all(sessions: list[SyncSession[T]] | list[AsyncSession[T]]) -> None:
+    """An interrupt has cut their end short: what is open yet closes by itself."""
+    for session in sessions:
+        _let_go_all(session)
+        signals.unwatch(session)
+        session.leave()
+
+
+def _let_go_all(session: Session[T]) -> None:
+    """An interrupt: what is still in hand was not handled to its end, and others may have it."""
+    session.core.doubtful = True
+    for envelope in session.core.in_hand():
+        if session.is_held(envelope):
+            session.let_go(envelope)
 
 
 def _judge(session: Session[T], error: BaseException | None) -> None:
     """The verdict on what is still in hand when the context of its loop is left."""
+    if error is not None and not isinstance(error, Exception):
+        session.core.doubtful = True
     for envelope in session.core.in_hand():
         if not session.is_held(envelope):
             continue
@@ -148,6 +176,8 @@ def _left(
     managed: bool,
 ) -> None:
     """A loop was left, with this message in hand."""
+    if not normally:
+        session.core.doubtful = True
     if message is not None and message.held:
         if normally:
             message.ack()
@@ -155,6 +185,8 @@ def _left(
             session.let_go(message.envelope)
         elif not managed:
             session.left_by_exception(message.envelope)
+    if not normally and not managed:
+        _let_go_all(session)  # one that was taken, and has not reached the loop
     if message is not None and not message.held:
         session.left(message.envelope, None)
     if managed:
@@ -171,12 +203,12 @@ class _Loop(Generic[T]):
     __slots__ = ("__weakref__", "_advance", "_core", "_frame", "_managed", "_message", "_session")
 
     def __init__(self, session: SyncSession[T], *, managed: bool) -> None:
-        self._session = session
         self._core = session.core
         self._advance = session.core.advance
         self._managed = managed
         self._message: Message[T] | None = None
         self._frame = 0
+        self._session = session
 
     def __iter__(self) -> Self:
         return self
@@ -206,8 +238,7 @@ class _Loop(Generic[T]):
             message = self._message = session.take()
         except BaseException:
             # The loop ends here, but its iterator lives on in the traceback.
-            signals.unwatch(session)
-            session.leave()
+            _leave_all([session])
             raise
         if message is None:
             signals.unwatch(session)
@@ -216,8 +247,8 @@ class _Loop(Generic[T]):
         return message
 
     def __del__(self) -> None:
-        session = self._session
-        if not session.closed:
+        session = getattr(self, "_session", None)  # an interrupt may have come before
+        if session is not None and not session.closed:
             normally = left_by_break(1, self._frame)
             _left(session, self._message, normally=normally, managed=self._managed)
 
@@ -228,12 +259,12 @@ class _AsyncLoop(Generic[T]):
     __slots__ = ("__weakref__", "_advance", "_core", "_frame", "_managed", "_message", "_session")
 
     def __init__(self, session: AsyncSession[T], *, managed: bool) -> None:
-        self._session = session
         self._core = session.core
         self._advance = session.core.advance
         self._managed = managed
         self._message: Message[T] | None = None
         self._frame = 0
+        self._session = session
 
     def __aiter__(self) -> Self:
         return self
@@ -260,8 +291,7 @@ class _AsyncLoop(Generic[T]):
             message = self._message = await session.take()
         except BaseException:
             # The loop ends here, but its iterator lives on in the traceback.
-            signals.unwatch(session)
-            session.leave()
+            _leave_all([session])
             raise
         if message is None:
             signals.unwatch(session)
@@ -270,8 +300,8 @@ class _AsyncLoop(Generic[T]):
         return message
 
     def __del__(self) -> None:
-        session = self._session
-        if not session.closed:
+        session = getattr(self, "_session", None)  # an interrupt may have come before
+        if session is not None and not session.closed:
             normally = left_by_break(1, self._frame)
             _left(session, self._message, normally=normally, managed=self._managed)
 

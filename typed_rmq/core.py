@@ -69,6 +69,8 @@ class ConsumerCore(Deliveries[T]):
         self._token = token
         self.session: bytes | None = None
         self.renewed_at: float = 0.0
+        # Whether an interrupt may have cut something short, and Redis knows better what is held.
+        self.doubtful: bool = False
         self._answered = 0
         self._sent_at = 0.0
         # Until then the short way will do: the lease is fresh, and no other's has run out.
@@ -216,7 +218,18 @@ class ConsumerCore(Deliveries[T]):
             return self._open
         if self.session is None and (closing or not self.pending):
             return None
+        if closing and self.doubtful and self.session is not None and self._answered:
+            self.doubtful = False
+            return self._ask_again(self.session, now)
         return self._begin(now, 0, closing=closing)
+
+    def _ask_again(self, session: bytes, now: float) -> Cycle:
+        """The last number once more: its answer names all that the session holds (rule 1)."""
+        request = self._open = Cycle(
+            n=self._answered, session=session, want=0, held=self._held(), acks=(), verdicts=()
+        )
+        self._sent_at = now
+        return request
 
     def _begin(self, now: float, want: int, *, closing: bool = False) -> Cycle:
         if self.session is None:
@@ -252,8 +265,8 @@ class ConsumerCore(Deliveries[T]):
         """Redis's answer to the open request."""
         if self._open is not request:
             return
-        self._open = None
         self._answered = request.n
+        self._open = None
         if reply.status == "short":
             self._report.settled(request, (), now - self._sent_at)
             self._received(reply.envelopes, now)

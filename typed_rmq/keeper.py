@@ -40,8 +40,10 @@ class Keeper:
         self._chores = chores
         self._may_end = may_end
         self._name = name
-        # Reentrant: wake() may be called by a __del__ that runs anywhere, here included.
-        self._condition = threading.Condition(threading.RLock())
+        # Reentrant: wake() may be called by a __del__ that runs anywhere, here included. Not taken
+        # by way of the condition, whose `with` an interrupt can keep from letting go.
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._woken = False
         self._ended = False
@@ -52,13 +54,14 @@ class Keeper:
         Raises ``RuntimeError`` where the system has no more threads to give: a loop that nobody
         looks after must not go on.
         """
-        with self._condition:
+        with self._lock:
             self._woken = True
             if self._thread is None and not self._ended:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 try:
+                    self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                     self._thread.start()
-                except RuntimeError:
+                except BaseException:
+                    # An interrupt may come when it has started: then it is taken up by `_run`.
                     self._thread = None
                     raise
             else:
@@ -71,7 +74,7 @@ class Keeper:
 
     def end(self) -> None:
         """No more chores; returns when the thread has ended (not when called from it)."""
-        with self._condition:
+        with self._lock:
             self._ended = True
             self._condition.notify()
             thread = self._thread
@@ -80,14 +83,20 @@ class Keeper:
 
     def forget(self) -> None:
         """After a fork: the thread is the parent's."""
-        self._condition = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         self._thread = None
         self._woken = False
 
     def _run(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.current_thread()
+            elif self._thread is not threading.current_thread():
+                return  # another one was started after the interrupt
         idle_since: float | None = None
         while True:
-            with self._condition:
+            with self._lock:
                 self._woken = False
             try:
                 pause = self._chores()
@@ -100,7 +109,7 @@ class Keeper:
                 idle_since = None
             elif idle_since is None:
                 idle_since = now
-            with self._condition:
+            with self._lock:
                 idle = idle_since is not None and now - idle_since >= IDLE_EXIT
                 if self._ended or (idle and not self._woken and self._may_end()):
                     self._thread = None

@@ -154,6 +154,7 @@ class Session(Reports, ABC, Generic[T]):
         Each call to Redis puts its messages before those of the last one: what is newer must not
         go later.
         """
+        self.core.doubtful = True
         self.core.give_back()
         self.release(envelope)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import os
 import threading
@@ -55,7 +56,8 @@ class SyncSession(Session[T], Generic[T]):
         self._pulse = driver.link()
         self._turn = threading.RLock()
         self._lane = threading.RLock()
-        self._settled = threading.Condition(threading.RLock())
+        self._settling = threading.RLock()
+        self._settled = threading.Condition(self._settling)
         self._keeper = Keeper(
             self._chores, f"typed_rmq keeper of {context.keys.name}", self._may_end
         )
@@ -104,22 +106,23 @@ class SyncSession(Session[T], Generic[T]):
 
     def claim_ahead(self) -> None:
         """Send the next claim, without waiting for its reply, where nothing else is under way."""
-        if not self._turn.acquire(blocking=False):
-            return
         try:
-            if not self._lane.acquire(blocking=False):
-                return
-            try:
-                done = self._closed or self.loss is not None
-                request = None if done else self.core.ahead(time.monotonic())
-                if request is not None:
-                    command = self.cycle_command(request)
-                    started = self._driver.begin(command, self._link)
-                    self._under_way = request, command, started
-            finally:
-                self._lane.release()
-        finally:
-            self._turn.release()
+            if self._turn.acquire(blocking=False):
+                if self._lane.acquire(blocking=False):
+                    done = self._closed or self.loss is not None
+                    request = None if done else self.core.ahead(time.monotonic())
+                    if request is not None:
+                        command = self.cycle_command(request)
+                        started = self._driver.begin(command, self._link)
+                        self._under_way = request, command, started
+                    self._lane.release()
+                self._turn.release()
+        except BaseException:
+            # Also where an interrupt came right behind acquire(): no lock stays taken.
+            for lock in (self._lane, self._turn):
+                with contextlib.suppress(RuntimeError):  # not taken
+                    lock.release()
+            raise
 
     def _collect(self, budget: float | None = None) -> bool:
         """Read the reply of a claim that is under way; with the lane in hand."""
@@ -201,7 +204,7 @@ class SyncSession(Session[T], Generic[T]):
 
     def _drain(self, until: float | None) -> None:
         """Until a verdict comes up; a stop may come without one, so look now and then."""
-        with self._settled:
+        with self._settling:
             self._drain_waits = True
             bound = 0.25 if until is None else max(0.0, min(0.25, until - time.monotonic()))
             self._settled.wait(bound)
@@ -232,7 +235,7 @@ class SyncSession(Session[T], Generic[T]):
                 self._due_at = armed_at
                 self._keeper.wake()
         if self._drain_waits:
-            with self._settled:
+            with self._settling:
                 self._settled.notify_all()
 
     def settle(self, envelope: bytes) -> None:
@@ -350,8 +353,13 @@ class SyncSession(Session[T], Generic[T]):
         self.stop()
         with self._turn, self._lane:
             if not self._closed:
-                self._closed = True
-                self._say_goodbye(budget)
+                try:
+                    self._closed = True
+                    self._say_goodbye(budget)
+                except BaseException as error:
+                    # Interrupted: the keeper says it, else the lease would have to run out.
+                    self._closed = isinstance(error, Exception)
+                    raise
         self._keeper.end()
 
     def _say_goodbye(self, budget: float) -> None:

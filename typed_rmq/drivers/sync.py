@@ -46,9 +46,14 @@ class SyncLink:
         self._asking = False
         self._waiting = False
         self._interrupted = False
+        # A reply to what `send` sent is still to come; see `receive`.
+        self._unread = False
         self.generation: int = 0
 
     def _connected(self) -> redis.connection.ConnectionInterface:
+        if self._unread:
+            # An interrupt came between sending and receiving: that reply is nobody's.
+            self.drop()
         connection = self._connection
         if connection is None:
             connection = self._connection = self._source.acquire()
@@ -77,7 +82,9 @@ class SyncLink:
     def send(self, data: bytes) -> None:
         """Send one command; ``receive`` must be next."""
         try:
-            self._connected().send_packed_command([data])
+            connection = self._connected()
+            self._unread = True
+            connection.send_packed_command([data])
         except BaseException:
             self.drop()
             raise
@@ -88,12 +95,15 @@ class SyncLink:
         if connection is None:
             raise exceptions.ConnectionError("the connection is gone")
         try:
-            return connection.read_response(disable_decoding=True)
+            reply = connection.read_response(disable_decoding=True)
+            self._unread = False
         except exceptions.ResponseError as error:
+            self._unread = False
             raise loosened(error) from None
         except BaseException:
             self.drop()
             raise
+        return reply
 
     def wait(self, bell: bytes, seconds: float, data: bytes | None) -> object:
         """Block until the bell rings or the time is over; then the reply to ``data``, if given.
@@ -163,12 +173,15 @@ class SyncLink:
     def drop(self) -> None:
         """Throw the connection away; the next call makes a new one."""
         connection, self._connection = self._connection, None
+        self._unread = False
         if connection is not None:
             connection.disconnect()
             self._source.release(connection)
 
     def release(self) -> None:
         """Give the connection back, as it is."""
+        if self._unread:
+            self.drop()
         connection, self._connection = self._connection, None
         if connection is not None:
             self._source.release(connection)
@@ -176,6 +189,7 @@ class SyncLink:
     def forget(self) -> None:
         """After a fork: the parent's connection is not ours to touch."""
         self._connection = None
+        self._unread = False
 
 
 class SyncDriver:

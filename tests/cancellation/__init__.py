@@ -1,0 +1,1 @@
+"""Interrupted anywhere: a task cancelled at any await, a KeyboardInterrupt at any line."""
