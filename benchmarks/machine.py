@@ -126,6 +126,18 @@ class Server:
     def used_memory(self) -> int:
         return int(str(self.info("memory")["used_memory"]))
 
+    def cpu_ns(self) -> int:
+        """Nanoseconds of CPU time that it has spent."""
+        info = self.info("cpu")
+        # Of its main thread: others free memory in the background.
+        names = ("used_cpu_user_main_thread", "used_cpu_sys_main_thread")
+        return round(1e9 * sum(float(str(info[name])) for name in names))
+
+    @property
+    def allocator(self) -> str:
+        """Such as ``jemalloc-5.3.0``, or ``libc``."""
+        return str(self.info("memory")["mem_allocator"])
+
     def reset(self) -> None:
         """Begin to count commands anew."""
         self.command("CONFIG", "RESETSTAT")

@@ -24,7 +24,8 @@ __all__ = ["DeadLetters"]
 logger: Final = logging.getLogger("typed_rmq")
 
 PAGE: Final = 100
-REDRIVE: Final = 500
+REDRIVE: Final = 200
+"""Letters a call: some four milliseconds of Redis, in which nobody else has a turn."""
 
 
 class DeadLetters(Generic[T]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from . import commands
 from .commands import Command
@@ -13,6 +13,10 @@ from .producer import MAX_BATCH, Lane
 T = TypeVar("T")
 
 __all__ = ["Steering"]
+
+PURGE: Final = 250
+"""Messages that one call deletes: some three milliseconds of Redis, in which nobody else has a
+turn."""
 
 
 class Steering(Generic[T]):
@@ -47,7 +51,7 @@ class Steering(Generic[T]):
         return total
 
     def _purge(self, left: int | None, lane: Lane) -> Command[commands.PurgeReply]:
-        limit = MAX_BATCH if left is None else min(left, MAX_BATCH)
+        limit = PURGE if left is None else min(left, PURGE)
         return commands.purge(
             self._parts.keys, self._parts.keys.lane(lane.token), lane.next_number(), limit=limit
         )

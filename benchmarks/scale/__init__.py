@@ -1,0 +1,1 @@
+"""What a large queue, many queues, and many consumers cost: ``python -m benchmarks.scale``."""
