@@ -71,6 +71,7 @@ class ConsumerCore(Deliveries[T]):
         self.renewed_at: float = 0.0
         # Whether an interrupt may have cut something short, and Redis knows better what is held.
         self.doubtful: bool = False
+        self._told_of = (b"", 0)
         self._answered = 0
         self._sent_at = 0.0
         # Until then the short way will do: the lease is fresh, and no other's has run out.
@@ -277,12 +278,16 @@ class ConsumerCore(Deliveries[T]):
             return
         self._report.settled(request, reply.stale, now - self._sent_at)
         self._remember_lost(reply.stale)
+        told = reply.told
+        lost = self._report.forgotten(told, gone=reply.reaped) if told else reply.lost
         if reply.reaped:
             self._abandon_session()
         else:
             self._learn(request, reply, now)
-        if reply.lost:
-            self._report.data_loss(reply.lost)
+        # The answer to a number may be asked for again; its loss is told once.
+        if lost and self._told_of != (request.session, request.n):
+            self._told_of = (request.session, request.n)
+            self._report.data_loss(lost)
 
     def _learn(self, request: Cycle, reply: CycleReply, now: float) -> None:
         """What Redis says about messages, times, and sessions, by the long way."""
@@ -389,14 +394,6 @@ class ConsumerCore(Deliveries[T]):
         self._to_reap.clear()
 
     # --- chores while a message is in hand
-
-    @property
-    def busy(self) -> bool:
-        """Whether a lease must be kept, or a verdict waits to be sent or for its answer."""
-        if self._hands or self._buffer or self._acks or self._verdicts:
-            return True
-        sent = self._open
-        return sent is not None and bool(sent.acks or sent.verdicts)
 
     def renewal_due(self) -> float:
         """When the lease wants to be renewed."""

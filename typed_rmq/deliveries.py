@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from . import wire
-from .commands import Verdict
+from .commands import Told, Verdict
 from .hands import Hands, drained
 from .message import Message, Owner
 from .prefetch import Prefetch
@@ -57,6 +57,10 @@ class Report:
 
     def data_loss(self, lost: int) -> None: ...
 
+    def forgotten(self, told: Told, *, gone: bool) -> int:
+        """How many operations Redis has lost, where it does not know the session's lane."""
+        return 0
+
     def undecodable(self, envelope: bytes, reason: str) -> None: ...
 
 
@@ -94,6 +98,14 @@ class Deliveries(Hands, Generic[T]):
         # With so few messages left, the next ones are claimed; see `ConsumerCore.ahead`.
         self._low_at = -1
         self.low: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a lease must be kept, or a verdict waits to be sent or for its answer."""
+        if self._hands or self._buffer or self._acks or self._verdicts:
+            return True
+        sent = self._open
+        return sent is not None and bool(sent.acks or sent.verdicts)
 
     @property
     def handed_out(self) -> int:

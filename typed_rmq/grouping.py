@@ -90,12 +90,15 @@ class Flight(Generic[S]):
         command = self._command
         if command is None:
             batches = [seat.batch for seat in self.seats]
+            for batch in batches:
+                batch.lane = lane  # the reply speaks of this one
             together = Batch(
                 [message_id for batch in batches for message_id in batch.ids],
                 [envelope for batch in batches for envelope in batch.envelopes],
                 [key for batch in batches for key in batch.dedup_keys],
                 batches[0].mark,
                 batches[0].floor,
+                lane,
             )
             command = self._command = self.seats[0].parcel.joined(lane, together)
         return command
@@ -129,7 +132,18 @@ def shares(reply: PublishReply, n: int) -> Sequence[PublishReply]:
         mark = "!" if "!" in exception else "="
         index, _, message_id = exception.partition(mark)
         answers[int(index)] = f"0{mark}{message_id}"
+    totals, total = [0] * n, reply.published
+    for last in range(n - 1, -1, -1):
+        if total and not answers[last]:
+            totals[last] = total
+            total -= 1
     return [
-        PublishReply(reply.status, answer, 0 if index else reply.lost)
+        PublishReply(
+            reply.status,
+            answer,
+            0 if index else reply.lost,
+            published=totals[index],
+            told=None if index else reply.told,
+        )
         for index, answer in enumerate(answers)
     ]

@@ -1,16 +1,11 @@
-"""Publishing, up to the bytes that are sent: the same for sync and async.
-
-A lane is a producer's numbered sequence of calls, one in flight at a time; it also names the
-messages made in it, so that ids cost no randomness each.
-"""
+"""Publishing, up to the bytes that are sent: the same for sync and async."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from time import monotonic
 from typing import Final, Generic, Literal, TypeVar
 
 from . import commands, wire
@@ -19,6 +14,7 @@ from .dedup import Dedup, Hasher
 from .errors import ConfigError, PayloadError, QueueFull
 from .events import DataLoss, Dropped, Duplicate, Observer, Observers, Published
 from .keys import PRIORITIES, QueueKeys
+from .lanes import Batch, Lane, Mark, missing
 from .losses import OnDataLoss, loss_found
 from .results import Priority, Receipt, stored
 from .retry import Duration, seconds
@@ -32,9 +28,6 @@ Overflow = Literal["raise", "block", "drop_oldest"]
 logger: Final = logging.getLogger("typed_rmq")
 
 MAX_BATCH: Final = 1_000
-TOUCH_EVERY: Final = 600.0
-"""Seconds; a lane that is not used any more is remembered for an hour from its last touch."""
-
 MAX_DELAY_MS: Final = 10 * 365 * 24 * 3600 * 1000
 
 PUBLISHER_FOUND: Final = (
@@ -43,35 +36,6 @@ PUBLISHER_FOUND: Final = (
 )
 
 __all__ = ["Batch", "Lane", "Overflow", "Producer", "PublishOptions"]
-
-
-@dataclass(slots=True)
-class Lane:
-    """One sequence of calls. Given up after a call without an answer: its numbers never return."""
-
-    token: bytes = field(default_factory=wire.random_token)
-    number: int = 0
-    made: int = 0
-    touched_at: float = 0.0
-    fixed: dict[int, tuple[bytes, ...]] = field(default_factory=dict[int, tuple[bytes, ...]])
-    """By priority: the keys that its calls have in common."""
-
-    def next_number(self) -> int:
-        self.number += 1
-        return self.number
-
-    def touches(self) -> bool:
-        """Whether it is time that its key in Redis is given another hour."""
-        now = monotonic()
-        if now - self.touched_at < TOUCH_EVERY and self.touched_at:
-            return False
-        self.touched_at = now
-        return True
-
-    @property
-    def worn(self) -> bool:
-        """Out of ids: eight hexadecimal digits are used up."""
-        return self.made > 0xFFFF_0000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,29 +51,6 @@ class PublishOptions:
     priority: int
     groups: bool
     """Whether such messages may leave together: ready at once, in a queue without a bound."""
-
-
-@dataclass(slots=True)
-class Batch:
-    """Messages ready to be sent."""
-
-    ids: list[bytes]
-    envelopes: list[bytes]
-    dedup_keys: list[bytes]
-    mark: Mark
-    floor: int
-
-
-@dataclass(slots=True)
-class Mark:
-    """The highest number of messages ever published that a reply has told.
-
-    The number never falls, so a call that is made after that reply must be told a higher one: else
-    Redis has lost what it had confirmed. A mark is replaced after a loss, so that the calls that
-    were under way then do not tell of it again.
-    """
-
-    highest: int = 0
 
 
 class Producer(Generic[T]):
@@ -250,7 +191,7 @@ class Producer(Generic[T]):
         finally:
             lane.made = made
         mark = self._mark
-        return Batch(ids, envelopes, dedup_keys, mark, mark.highest)
+        return Batch(ids, envelopes, dedup_keys, mark, mark.highest, lane)
 
     def command(self, lane: Lane, batch: Batch, options: PublishOptions) -> Command[PublishReply]:
         """The call that stores a batch. It uses up one number of the lane."""
@@ -267,6 +208,7 @@ class Producer(Generic[T]):
                 envelopes=batch.envelopes,
                 dedup_keys=batch.dedup_keys,
             )
+        batch.lane = lane  # of a batch that waits for room, each try may have another
         return commands.publish(
             self.keys,
             self.keys.lane(lane.token),
@@ -297,10 +239,11 @@ class Producer(Generic[T]):
             if self._observers:
                 self._report(receipts, ())
             return receipts
-        if reply.lost:
-            self._mark = Mark()
-            self._report_loss(reply.lost)
-        if reply.answer == "full":
+        full = reply.answer == "full"
+        lost, self._mark = missing(self._mark, batch, reply)
+        if lost:
+            self._report_loss(lost, stored=not full)
+        if full:
             if self.overflow == "block":
                 return None
             raise QueueFull(
@@ -327,15 +270,15 @@ class Producer(Generic[T]):
         """Fewer were ever published than a call before was told."""
         if batch.mark is not self._mark:
             return  # told already, or by a call that was made before
-        self._mark = Mark(total)
+        self._mark = Mark(total, self._mark.epoch)
         self._report_loss(batch.floor + len(batch.ids) - total)
 
-    def _report_loss(self, lost: int) -> None:
+    def _report_loss(self, lost: int, *, stored: bool = True) -> None:
         name = self.keys.name
         logger.error("queue %s: Redis has lost %d operations that it had confirmed", name, lost)
         if self._observers:
             self._observers.tell(Observer.data_loss, DataLoss(name, lost))
-        if self.on_data_loss == "raise":
+        if self.on_data_loss == "raise" and stored:
             raise loss_found(name, lost, PUBLISHER_FOUND)
 
     def _report(self, receipts: Sequence[Receipt], dropped: Sequence[str]) -> None:

@@ -7,11 +7,11 @@ import logging
 import time
 import traceback as tracebacks
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from . import commands, wire
-from .commands import Command, CycleReply, ReapReply, Verdict
+from .commands import Command, CycleReply, ReapReply, Told, Verdict
 from .core import ConsumerCore
 from .errors import AlreadySettled, DataLossDetected, LeaseLost
 from .events import (
@@ -20,7 +20,7 @@ from .events import (
     Reaped,
 )
 from .keys import QueueKeys
-from .losses import OnDataLoss, loss_found
+from .losses import OnDataLoss, Past, Witness, loss_found
 from .reports import Reports
 from .retry import Retry
 from .serializers.codec import Codec
@@ -57,6 +57,7 @@ class Context(Generic[T]):
     keep_dead: int
     observers: Observers
     on_data_loss: OnDataLoss = "event"
+    past: Past = field(default_factory=Past)
 
 
 class EnvelopeDecoder(Generic[T]):
@@ -104,6 +105,7 @@ class Session(Reports, ABC, Generic[T]):
         )
         self._drain_waits = False
         self.loss: DataLossDetected | None = None
+        self._witness = Witness(context.past)
         self._session_keys: tuple[bytes, commands.SessionKeys | None] = (b"", None)
 
     # --- what the shells add
@@ -264,6 +266,9 @@ class Session(Reports, ABC, Generic[T]):
                 self._fail(envelope, None, ABANDONED, None)
 
     # --- lost data
+
+    def forgotten(self, told: Told, *, gone: bool) -> int:
+        return self._witness.lost(told.epoch, told.seconds, told.n, gone=gone)
 
     def data_loss(self, lost: int) -> None:
         super().data_loss(lost)

@@ -123,6 +123,87 @@ def test_receive_raises_once_and_goes_on(mode: Mode, client: redis.Redis, queue_
     assert len(recorder.told("data_loss")) == 1
 
 
+def wipe(client: redis.Redis, queue_name: str) -> None:
+    client.delete(*client.scan_iter(match=f"trmq:[{{]{queue_name}[}}]:*", count=1000))
+
+
+def test_an_idle_consumer_notices_that_its_queue_was_wiped(
+    mode: Mode, client: redis.Redis, queue_name: str
+) -> None:
+    recorder = Recorder()
+    rmq = mode.open(observers=[recorder], on_data_loss="raise", lease=1.5)
+    others = mode.open()
+    others.publish_many(orders(1))
+    begun: list[int] = []
+    job = rmq.later("each", lambda msg: begun.append(msg.payload.order_id), prefetch=1)
+    mode.until(lambda: others.stats().completed == 1)
+    mode.sleep(0.1)
+    wipe(client, queue_name)
+    # So what was published since is no less than before; nobody else tells.
+    others.publish_many(orders(2, 3, 4))
+    with pytest.raises(DataLossDetected) as raised:
+        job.result()
+    assert raised.value.lost >= 1
+    assert len(recorder.told("data_loss")) == 1
+    assert ids(rmq.consume_all()) == [number for number in (2, 3, 4) if number not in begun]
+    assert len(recorder.told("data_loss")) == 1
+
+
+def test_a_wipe_with_a_message_in_hand_is_told_once(
+    mode: Mode, client: redis.Redis, queue_name: str
+) -> None:
+    recorder = Recorder()
+    rmq = open_with(mode, recorder)
+    seen: list[int] = []
+
+    def body(msg: Message[Any]) -> None:
+        seen.append(msg.payload.order_id)
+        if len(seen) == 3:
+            wipe(client, queue_name)
+
+    rmq.consume_all(body, prefetch=1)
+    assert seen == [1, 2, 3]
+    assert len(recorder.told("data_loss")) == 1
+    assert len(recorder.told("stale")) == 1
+
+
+def test_a_queue_that_was_wiped_between_two_loops_is_told_of_by_the_second(
+    mode: Mode, client: redis.Redis, queue_name: str
+) -> None:
+    recorder = Recorder()
+    rmq = mode.open(observers=[recorder])
+    others = mode.open()
+    others.publish_many(orders(1, 2))
+    assert ids(rmq.consume_all()) == [1, 2]
+    wipe(client, queue_name)
+    assert recorder.told("data_loss") == []
+    others.publish_many(orders(3))
+    assert ids(rmq.consume_all()) == [3]
+    assert ids(rmq.consume_all()) == []
+    assert [event.lost for event in recorder.told("data_loss")] == [1]
+
+
+def test_a_session_that_was_reaped_is_no_loss(
+    mode: Mode, client: redis.Redis, queue_name: str
+) -> None:
+    recorder = Recorder()
+    rmq = mode.open(observers=[recorder], on_data_loss="raise")
+    rmq.publish(*orders(1))
+    other = mode.open()
+    keys = QueueKeys(queue_name)
+    first = rmq.receive()
+    [session] = client.zrange(keys.sessions, 0, -1)
+    client.zadd(keys.sessions, {session: 1})
+    theirs = other.receive(timeout=10)
+    assert theirs is not None
+    theirs.ack()
+    other.settle(theirs)
+    mode.until(lambda: client.zscore(keys.sessions, session) is None)
+    first.ack()
+    assert rmq.receive() is None
+    assert recorder.told("data_loss") == []
+
+
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_a_worker_raises_when_all_that_is_in_hand_is_settled(
     mode: Mode, client: redis.Redis, queue_name: str, concurrency: int

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.cancellation.test_every_await import Sweep, contents
 from tests.faults.proxy import Proxy
-from tests.faults.test_f20_cancellation import Sweep, contents
 from typed_rmq import Queue, Receipt
 from typed_rmq.scripts import ENQUEUE
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from typed_rmq import commands
 
 from .cases import rule
@@ -136,8 +138,8 @@ def lost_operations_are_counted_and_nothing_is_claimed(kit: Kit) -> None:
     "1",
     (
         "cycle",
-        "if not last then return 'new', 0, '' end",
-        "if not last then return 'new', n - 1, '' end",
+        "if not last then return 'new', 0, '', true end",
+        "if not last then return 'new', n - 1, '', true end",
     ),
 )
 def a_missing_lane_is_no_loss(kit: Kit) -> None:
@@ -146,6 +148,45 @@ def a_missing_lane_is_no_loss(kit: Kit) -> None:
     kit.client.delete(kit.keys.lane(b"a"))
     reply = kit.cycle(n=7, want=1)
     assert (reply.status, reply.lost, len(reply.envelopes)) == ("new", 0, 1)
+
+
+EPOCH = "redis.pcall('HSET', stats, 'epoch', now)"
+
+
+@rule(
+    "1",
+    ("enqueue", EPOCH, "1"),
+    ("publish", EPOCH, "1"),
+    ("enqueue", "before and 0 or n", "0"),
+    ("enqueue", "before and 0 or n", "n"),
+    ("publish", "unknown and n or 0", "0"),
+    ("publish", "unknown and n or 0", "n"),
+    ("cycle", "return 'new', 0, '', true end", "return 'new', 0, '' end"),
+    ("cycle", "redis.pcall('HGET', stats, 'epoch')", "false"),
+)
+def a_lane_that_is_not_known_is_told_the_epoch(kit: Kit) -> None:
+    told = kit.cycle(n=1).told
+    assert told is not None
+    assert (told.epoch, told.n) == (b"-", 1), "of a queue that nothing was published to"
+    lives: list[bytes] = []
+    for later in (0, 60_000):  # the two scripts that store messages
+        first = kit.publish(b"1", lane=b"first", delay=later).told
+        gone = kit.publish(b"2", lane=b"second", n=7, delay=later).told
+        known = kit.publish(b"3", lane=b"first", delay=later, touch=True).told
+        session = kit.cycle(b"b%d" % later, n=3).told
+        assert first is not None
+        assert gone is not None
+        assert known is not None
+        assert session is not None
+        assert (first.n, gone.n, known.n, session.n) == (1, 7, 0, 3)
+        assert {first.epoch, gone.epoch, known.epoch, session.epoch} == {first.epoch}
+        assert abs(first.seconds - now_ms() / 1000) < 60
+        assert kit.cycle(b"b%d" % later, n=4).told is None
+        lives.append(first.epoch)
+        kit.client.delete(*kit.client.keys(kit.keys.prefix.replace(b"{", b"[{]") + b"*"))
+        kit.numbers.clear()
+        time.sleep(0.002)
+    assert lives[0] != lives[1]
 
 
 @rule("1", ("cycle", "'PX', '3600000')", "'PX', '1')"))

@@ -437,6 +437,9 @@ class Consumer(Session[int]):
         if request.closing:
             self.closed = True
 
+    def data_loss(self, lost: int) -> None:
+        ensure(False, "a consumer was told of lost data, and nothing is lost here", lost)
+
     def _send_reap(self, call: Call) -> None:
         try:
             reply = self.world.send(call)

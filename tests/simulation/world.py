@@ -119,6 +119,8 @@ class World:
             lease=lease,
             max_length=max_length,
             overflow=overflow,
+            # Nothing is lost here, so nobody may say so.
+            on_data_loss="raise",
         )
         self.parts = queue._parts
         self.plan = Plan(QUEUE, lease=lease, prefetch=rng.choice(["auto", 1, 2, 7, 40]))

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from typed_rmq import QueueUnavailable, sync_grouping
-from typed_rmq.commands import Command, PublishReply
+from typed_rmq.commands import Command, PublishReply, Told
 from typed_rmq.grouping import MOST, MOST_BYTES, shares
-from typed_rmq.producer import Batch, Lane, Mark
+from typed_rmq.lanes import Batch, Lane, Mark
 from typed_rmq.scripts import ENQUEUE
 from typed_rmq.sync_grouping import AT_ONCE, Group
 
@@ -27,11 +27,18 @@ def test_exceptions_go_to_their_own_and_a_loss_is_told_once() -> None:
     assert third == PublishReply("new", "0!bb", 0)
 
 
+def test_what_is_told_of_the_lane_goes_to_the_first() -> None:
+    told = Told(b"7", 1, 2)
+    got = shares(PublishReply("new", "1=aa", 0, published=103, told=told), 3)
+    assert [share.published for share in got] == [102, 0, 103]
+    assert [share.told for share in got] == [told, None, None]
+
+
 class One:
     """A message that is its number."""
 
     def __init__(self, number: int, size: int = 100) -> None:
-        self.batch = Batch([b"%d" % number], [b"x" * size], [], Mark(), 0)
+        self.batch = Batch([b"%d" % number], [b"x" * size], [], Mark(), 0, Lane())
 
     def pack(self, lane: Lane) -> Batch:
         return self.batch

@@ -9,29 +9,55 @@ from .. import scripts, wire
 from ..keys import QueueKeys
 from .command import Arg, Command, bytes_of, integer_of, items_of, text_of
 
-__all__ = ["CycleReply", "PublishReply", "ReapReply", "SessionKeys", "Verdict", "Way"]
+__all__ = ["CycleReply", "PublishReply", "ReapReply", "SessionKeys", "Told", "Verdict", "Way"]
 
 
 # --- publish
 
 
+class Told(NamedTuple):
+    """What Redis says to a lane that it does not know; see ``lua/lib/epoch.lua``."""
+
+    epoch: bytes
+    seconds: int
+    n: int
+
+
+def _told(text: bytes) -> Told | None:
+    if not text:
+        return None
+    epoch, seconds, n = text.split()
+    return Told(epoch, int(seconds), int(n))
+
+
 class PublishReply(NamedTuple):
     """``status`` is new, again, or old; ``answer`` as in ``publish.lua``.
 
-    ``total`` is the number of messages ever published, 0 where the reply does not tell.
+    ``total``, the number of messages ever published, is that of the usual reply to ``enqueue``,
+    which is nothing else; ``published`` is the same of any other reply. 0 where it is not told.
     """
 
     status: str
     answer: str
     lost: int
     total: int = 0
+    published: int = 0
+    told: Told | None = None
 
 
 def _publish_reply(reply: object) -> PublishReply:
     if isinstance(reply, int):
         return PublishReply("new", "", 0, reply)
-    status, answer, lost = items_of(reply)
-    return PublishReply(text_of(status), text_of(answer), integer_of(lost))
+    status, answer, lost, *more = items_of(reply)
+    total, told = more or (0, b"")
+    return PublishReply(
+        text_of(status),
+        text_of(answer),
+        integer_of(lost),
+        0,
+        integer_of(total),
+        _told(bytes_of(told)),
+    )
 
 
 def enqueue_keys(keys: QueueKeys, lane: bytes, priority: int) -> tuple[bytes, ...]:
@@ -117,6 +143,7 @@ class CycleReply(NamedTuple):
     drain: bool
     expired: tuple[bytes, ...]
     envelopes: list[bytes]
+    told: Told | None = None
 
 
 Way = Literal["long", "short", "woken"]
@@ -128,7 +155,7 @@ def _cycle_reply(reply: object) -> CycleReply:
     if bytes_of(items[0])[:1] == b"1":
         # Unchecked on purpose: a batch of a thousand is not walked twice.
         return CycleReply("short", None, (), False, 0, False, (), cast("list[bytes]", items))
-    status, wait, answer, lost, drain, expired, envelopes = items
+    status, wait, answer, lost, drain, expired, envelopes, *told = items
     text = bytes_of(answer)
     reaped = text.startswith(b"!")
     if reaped:
@@ -143,6 +170,7 @@ def _cycle_reply(reply: object) -> CycleReply:
         drain == 1,
         tuple(bytes_of(session) for session in items_of(expired)),
         cast("list[bytes]", items_of(envelopes)),
+        _told(bytes_of(told[0])) if told else None,
     )
 
 

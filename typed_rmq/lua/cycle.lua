@@ -11,7 +11,8 @@
 --                   until the session counts as crashed; closing is 1 where it ends here
 --       kind        a done (a: its duration in ms), r retry (a: delay in ms), R release,
 --                   d dead (a: reason, b: error, c: traceback)
--- Reply { status, wait, answer, lost, drain, expired, envelopes }, or envelopes alone by a short way
+-- Reply { status, wait, answer, lost, drain, expired, envelopes, told }, or envelopes alone by a
+--       short way
 --       status      new, again, old, or lost
 --       wait        ms until something is due, -1 where nothing is known to come
 --       answer      stale fields joined by commas; a "!" in front where the session was reaped
@@ -19,6 +20,7 @@
 --       drain       1 where a crash suspect waits for a session with empty hands
 --       expired     sessions whose lease has run out
 --       envelopes   what was claimed; of again and lost: all that the session holds
+--       told        only where the lane is not known: which life of the queue this is, see epoch.lua
 --
 -- An answer that got lost is stored with the lane: the repeated call gets it, with "<lost>?" in
 -- front in Redis where operations were lost.
@@ -112,7 +114,7 @@ local dead, dead_ids, done = prefix .. 'dead', prefix .. 'dead:ids', prefix .. '
 local COLLISION = 'another copy of this message is being delivered'
 
 local now = now_ms()
-local state, lost, stored = lane_enter(lane, n)
+local state, lost, stored, unknown = lane_enter(lane, n)
 if state == 'old' then return { state, -1, '', 0, 0, {}, {} } end
 if state == 'again' then
   local mine, alive = redis.call('HVALS', inflight), redis.call('ZSCORE', sessions, session)
@@ -141,6 +143,7 @@ end
 local marks = redis.call('HMGET', meta, 'paused', 'blocked')
 local paused, blocked = marks[1] == '1', (tonumber(marks[2] or '0') or 0) > now
 local bell_before = redis.call('LLEN', bell)
+local epoch = unknown and redis.pcall('HGET', stats, 'epoch')
 local next_due = tonumber(earliest[2])
 
 local expired, next_lease = {}, nil
@@ -416,4 +419,9 @@ if lost > 0 then
   return { 'lost', wait, text, lost, drain, expired, mine }
 end
 lane_leave(lane, ARGV[1], text)
-return { state, wait, text, 0, drain, expired, claimed }
+local told = nil
+if unknown and type(epoch) ~= 'table' then
+  -- include: epoch
+  told = epoch_told(epoch, string.format('%.0f', now), n)
+end
+return { state, wait, text, 0, drain, expired, claimed, told }

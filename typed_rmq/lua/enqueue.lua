@@ -6,8 +6,8 @@
 --       touch       1 where the lane's key wants to live for another hour
 --       envelope    without its first 14 bytes, which are added here
 --       dedup       a key for each envelope; none at all where nothing is deduplicated
--- Reply the number of messages ever published, where all are new; else { status, answer, lost }
---       as of publish.lua, which stores delayed messages and those of a queue with a bound
+-- Reply the number of messages ever published, where all are new, and the lane is known; else that of
+--       publish.lua, which stores delayed messages and those of a queue with a bound
 --
 -- This is the path of nearly all messages, so it asks little beforehand: each write tells itself
 -- whether it can be done, and what was done is undone where a later one fails. The first is one
@@ -112,10 +112,18 @@ end
 if ring and #new > 0 then call('RPUSH', bell, '1') end
 -- With a lane's first call, and once an hour: for redrive, which may know nothing but our name.
 if before ~= nil and window ~= '0' then call('HSET', stats, 'window', window) end
-if not answer and lost == 0 then return total end
+local told = ''
+if before ~= nil then
+  -- include: epoch
+  local now = sub(stamp, 2)
+  local epoch = epoch_made(stats, now)
+  told = epoch and epoch_told(epoch, now, before and 0 or n) or ''
+elseif not answer then
+  return total
+end
 local text = answer and table.concat(answer, ',') or ''
 if answer then
   -- include: lane
   lane_leave(lane, ARGV[1], text)
 end
-return { 'new', text, lost }
+return { 'new', text, lost, total, told }

@@ -1,5 +1,5 @@
 -- publish: store new messages, each once.
--- include: lane counters
+-- include: lane counters epoch
 --
 -- KEYS  lane stats meta bell high normal low suspects delayed room
 -- ARGV  n prefix window delay due max_length overflow envelope...
@@ -8,11 +8,13 @@
 --       max_length  0 for no bound
 --       overflow    raise, block, or drop_oldest
 --       envelope    without its first 14 bytes, which are added here
--- Reply { status, answer, lost }
+-- Reply { status, answer, lost, total, told }; of a call that stores nothing, the first three
 --       status      new, again, or old
 --       answer      "full", or the exceptions joined by commas: "<index>=<id>" for a duplicate,
 --                   "<index>!<id>" for a conflict, "-<id>" for a message dropped to make room
 --       lost        how many confirmed calls of this lane Redis has forgotten
+--       total       how many messages were ever published; 0 where none is new
+--       told        which life of the queue this is, see epoch.lua; "" where it is not asked
 --
 -- The first write is one that Redis refuses when it is out of memory, so that the whole call is.
 local FIRST = 8
@@ -24,7 +26,7 @@ local n, prefix, window = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local delay, due = tonumber(ARGV[4]), tonumber(ARGV[5])
 local max_length, overflow = tonumber(ARGV[6]), ARGV[7]
 
-local state, lost, stored = lane_enter(lane, n)
+local state, lost, stored, unknown = lane_enter(lane, n)
 if state ~= 'new' then return { state, stored, 0 } end
 
 local now = now_ms()
@@ -166,4 +168,11 @@ if wake then
 end
 local text = table.concat(answer, ',')
 lane_leave(lane, ARGV[1], text)
-return { state, text, lost }
+local at = string.format('%.0f', now)
+local epoch = epoch_made(stats, at)
+local told = epoch and epoch_told(epoch, at, unknown and n or 0) or ''
+local total = 0
+for i = 1, sums and #sums or 0, 2 do
+  if sums[i] == 'published' then total = tonumber(sums[i + 1]) end
+end
+return { state, text, lost, total, told }

@@ -4,10 +4,11 @@
 -- it had something to say.
 
 -- What the call numbered n is: 'new' with how many earlier calls Redis has lost, 'again' with the
--- stored answer, or 'old', a late duplicate that must do nothing.
+-- stored answer, or 'old', a late duplicate that must do nothing. At last, whether the lane is not
+-- known: it is new, or an hour old, or Redis has forgotten it, which is for the client to tell.
 local function lane_enter(key, n)
   local last = redis.call('GET', key)
-  if not last then return 'new', 0, '' end
+  if not last then return 'new', 0, '', true end
   local space = string.find(last, ' ', 1, true)
   local number = tonumber(space and string.sub(last, 1, space - 1) or last)
   if not number then error('TRMQ_CORRUPT lane') end
