@@ -22,7 +22,6 @@ __all__ = ["TASKS", "THREADS", "Row", "Together", "table"]
 TASKS = (1, 10, 100)
 THREADS = (1, 4, 16)
 DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
-MARK = "<!-- together: {} -->"
 
 
 @dataclass
@@ -125,9 +124,10 @@ def table(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def replace_in_docs(lines: Sequence[str], path: Path) -> None:
+def replace_in_docs(lines: Sequence[str], path: Path, name: str = "together") -> None:
+    """The table between the marks of that name."""
     text = path.read_text("utf-8")
-    begin, end = MARK.format("begin"), MARK.format("end")
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, found, rest = text.partition(begin)
     _, also, after = rest.partition(end)
     if not (found and also):

@@ -10,6 +10,7 @@ from .consumer import Consumer
 from .message import Message
 from .options import plan_of
 from .parts import Parts
+from .processes import make, supervise
 from .retry import Duration, seconds
 from .worker import AsyncHandler, Handler
 
@@ -101,6 +102,7 @@ class Consuming(Generic[T]):
         max_messages: int | None = None,
         handler_timeout: Duration | None = None,
         stop_on_signals: bool = True,
+        processes: int = 1,
     ) -> None:
         """Call ``handler`` with each message, in ``concurrency`` threads, until stopped.
 
@@ -110,8 +112,30 @@ class Consuming(Generic[T]):
         by the queue's policy, and the worker goes on. The other options are those of ``consume``.
         A handler past ``handler_timeout`` cannot be ended, as it runs in a thread: its message goes
         to others, and what it returns no longer counts.
+
+        With ``processes``, 2 to 256, it is done in so many processes, each with ``concurrency``
+        threads and ``max_messages`` of its own. One that crashes is started again, at once the
+        first time and then after up to 30 s; SIGINT, SIGTERM, and ``close()`` end them after the
+        message in hand. The handler, and all that the queue was given, must be importable by
+        them, and the queue made with a URL (or a ``Connection`` of one); ``ConfigError`` says
+        what is not.
         """
         worker.check_concurrency(concurrency)
+        if processes != 1:
+            options: dict[str, object] = {
+                "concurrency": concurrency,
+                "prefetch": prefetch,
+                "ack_linger": ack_linger,
+                "until_empty": until_empty,
+                "idle_timeout": idle_timeout,
+                "max_messages": max_messages,
+                "handler_timeout": handler_timeout,
+            }
+            name = self._parts.keys.name
+            supervisor = make(self, name, handler, options, processes, signals=stop_on_signals)
+            with self._parts.supervised(supervisor):
+                supervise(supervisor, name)
+            return
         consumer = self.consume(
             prefetch=prefetch,
             ack_linger=ack_linger,

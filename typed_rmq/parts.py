@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -32,6 +33,7 @@ from .serializers.codec import Codec
 from .serializers.protocol import Serializer, SerializerFactory, Wrapper
 from .session import Context
 from .steps import Plan
+from .supervisor import Supervisor
 from .sync_session import SyncSession
 
 T = TypeVar("T")
@@ -98,6 +100,7 @@ class Parts(Generic[T]):
         self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncBackend] = (
             weakref.WeakKeyDictionary()
         )
+        self._supervisors: list[Supervisor] = []
         # A session outlives its loop and its consumer while it says goodbye.
         self._sync_sessions: weakref.WeakSet[SyncSession[T]] = weakref.WeakSet()
         self._async_sessions: weakref.WeakSet[AsyncSession[T]] = weakref.WeakSet()
@@ -138,9 +141,19 @@ class Parts(Generic[T]):
         self._async_sessions.add(session)
         return session
 
+    @contextlib.contextmanager
+    def supervised(self, supervisor: Supervisor) -> Generator[None]:
+        """While this lasts, ``close`` stops these processes."""
+        self._supervisors.append(supervisor)
+        try:
+            yield
+        finally:
+            self._supervisors.remove(supervisor)
+
     def after_fork(self) -> None:
         """In the child: the parent's event loops and their sessions are not ours."""
         self._async.clear()
+        self._supervisors.clear()
         self.receiver.after_fork()
 
     def _unavailable(self, reason: str) -> None:
@@ -149,6 +162,8 @@ class Parts(Generic[T]):
 
     def close(self) -> None:
         """Close the sync sessions and the connections that were made here."""
+        for supervisor in list(self._supervisors):
+            supervisor.stop()
         self.receiver.close()
         for session in list(self._sync_sessions):
             session.stop()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar
 
 from .binding import UNBOUND, bind_type, type_name
 from .checking import Checking
@@ -32,6 +32,23 @@ from .steering import Steering
 T = TypeVar("T")
 
 __all__ = ["Queue"]
+
+
+class _Options(TypedDict, Generic[T]):
+    """What a queue is made with, but for its name, its type, and Redis."""
+
+    serializer: Serializer[T] | SerializerFactory | Wrapper
+    dedup: Dedup[T] | None
+    retry: Retry
+    lease: Duration
+    max_length: int | None
+    overflow: Overflow
+    keep_done: int
+    keep_dead: int
+    observers: Sequence[Observer]
+    max_payload: int
+    durability: Durability | None
+    on_data_loss: OnDataLoss
 
 
 class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], Generic[T]):
@@ -123,10 +140,7 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
             raise ConfigError(
                 f"on_data_loss must be 'event' or 'raise', got {on_data_loss!r:.50}", queue=name
             )
-        self._parts = Parts(
-            name,
-            redis,
-            self._payload_type,
+        options = _Options[T](
             serializer=serializer,
             dedup=dedup,
             retry=retry,
@@ -140,6 +154,48 @@ class Queue(Publishing[T], Consuming[T], Looking[T], Steering[T], Checking[T], G
             durability=durability,
             on_data_loss=on_data_loss,
         )
+        self._set_up(name, redis, options)
+
+    def _set_up(
+        self, name: str, redis: str | Client | Connection | None, options: _Options[T]
+    ) -> None:
+        self._parts: Parts[T] = Parts(name, redis, self._payload_type, **options)
+        self._made_with = (redis, options)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """For ``run(processes=...)``: made anew in another process, with the same options."""
+        redis, options = self._made_with
+        if isinstance(redis, Client):
+            raise ConfigError(
+                f"queue {self.name!r} was made with a client, which no other process can use: make "
+                "it with a URL, or leave redis= out and set REDIS_URL",
+                queue=self.name,
+            )
+        cls: type[Queue[T]] = type(self)
+        if "_payload_type" not in vars(cls):  # a subclass with a name of its own
+            return cls._made_anew, (cls, (), self.name, redis, options)
+        # Made by the brackets: no module has it.
+        return cls._made_anew, (
+            cls.__bases__[0],
+            (self._payload_type,),
+            self.name,
+            redis,
+            options,
+        )
+
+    @staticmethod
+    def _made_anew(
+        kind: type[Queue[T]],
+        bound_to: tuple[object, ...],
+        name: str,
+        redis: str | Connection | None,
+        options: _Options[T],
+    ) -> Queue[T]:
+        bound = bind_type(kind, *bound_to) if bound_to else kind
+        queue = bound.__new__(bound)
+        # Not by its __init__: that of a subclass may take other arguments.
+        queue._set_up(name, redis, options)  # noqa: SLF001 - a queue of our own making
+        return queue
 
     def __repr__(self) -> str:
         return f"<Queue[{type_name(self._payload_type)}] {self.name!r}>"

@@ -97,6 +97,7 @@ async def works() -> None:
     orders.run(takes_point_message)  # E: takes Message[Order]
     orders.run(takes_two)  # E: takes one argument
     orders.run(takes_order, concurrency="many")  # E: a number
+    orders.run(takes_order, processes="all")  # E: a number
     await orders.arun(takes_text)  # E: takes an Order
     orders.arun(takes_order)  # E: never awaited
 

@@ -216,6 +216,7 @@ def works(queue: Queue[Order]) -> None:
     queue.run(takes_message, concurrency=8, prefetch=16, until_empty=True)
     queue.run(returns_something, idle_timeout=1.0, max_messages=10, stop_on_signals=False)
     queue.run(lambda payload: print(payload), ack_linger=0.0)
+    queue.run(takes_payload, processes=4, concurrency=2)
 
 
 async def works_async(queue: Queue[Order]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 from dataclasses import asdict
@@ -13,9 +14,10 @@ from typing import Annotated, Literal
 import typer
 from watchfiles import PythonFilter, watch
 
+from typed_rmq.supervisor import Supervisor
+
 from .common import RedisUrl, guarded
 from .output import say
-from .supervisor import Supervisor
 from .worker import Options
 
 __all__ = ["consume"]
@@ -95,14 +97,14 @@ def consume(
     if redis is not None:
         os.environ["REDIS_URL"] = redis  # for the workers
 
-    def command(number: int) -> list[str]:
+    def start(number: int) -> _Process:
         options = Options(
             number, handler, queue, concurrency, until_empty, idle_timeout, max_messages, log_level
         )
-        return [sys.executable, "-m", "typed_rmq.cli.worker", json.dumps(asdict(options))]
+        return _Process([sys.executable, "-m", "typed_rmq.cli.worker", json.dumps(asdict(options))])
 
     supervisor = Supervisor(
-        command,
+        start,
         processes,
         grace=grace,
         ends=until_empty or idle_timeout is not None or max_messages is not None,
@@ -120,6 +122,31 @@ def consume(
     finally:
         over.set()
         watcher.join(5)
+
+
+class _Process:
+    """A worker as a command of its own."""
+
+    sentinel: int | None = None
+
+    def __init__(self, command: list[str]) -> None:
+        # Standard input is a pipe that only we hold open: a worker that sees its end knows that
+        # we are gone, also by kill -9. A group of its own: Ctrl-C reaches us alone.
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)  # noqa: S603
+        self.poll = self._process.poll
+        self.send_signal = self._process.send_signal
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
 
 def _watch(folders: list[Path], supervisor: Supervisor, over: threading.Event) -> None:

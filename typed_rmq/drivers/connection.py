@@ -73,6 +73,7 @@ class Connection:
 
     def __init__(self, redis: str | Client, *, retry_budget: Duration = 30.0) -> None:
         self.retry_budget: float = seconds(retry_budget, "retry_budget")
+        self._made_with = redis
         self._address: Address | None = None
         self._client: Client | None = None
         if isinstance(redis, str):
@@ -99,6 +100,15 @@ class Connection:
             weakref.WeakKeyDictionary()
         )
         _connections.add(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """For ``Queue.run(processes=...)``: each process has connections of its own."""
+        if not isinstance(self._made_with, str):
+            raise ConfigError(
+                "a Connection that was made with a client cannot go to another process: make it "
+                "with a URL"
+            )
+        return _made_anew, (self._made_with, self.retry_budget)
 
     def __repr__(self) -> str:
         what = "a URL" if self._address is not None else type(self._client).__name__
@@ -290,6 +300,10 @@ def _already(
 
 
 _connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def _made_anew(url: str, retry_budget: float) -> Connection:
+    return Connection(url, retry_budget=retry_budget)
 
 
 def _after_fork() -> None:

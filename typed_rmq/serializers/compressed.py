@@ -80,6 +80,9 @@ class Compressed:
         self._threshold = threshold
         self._contexts = _PerThread()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Compressed, (self._inner, self._level, self._threshold)
+
     @property
     def content_type(self) -> str:
         """The inner one's, followed by ``+zstd``."""

@@ -56,6 +56,9 @@ class MsgPack:
             data, ext_hook=_read_extension, strict_map_key=False, timestamp=3
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return MsgPack, ()
+
     @property
     def content_type(self) -> str:
         """Always ``application/msgpack``."""

@@ -10,6 +10,9 @@ Rules:
 * A worker that says that it is configured wrongly (exit code 2) ends them all: the next one would
   say the same. With reloading, the next change of a file is waited for instead.
 * Nothing is polled: the loop sleeps until a signal, the end of a child, or the next thing to do.
+
+How a process is made is another's business: the command line starts a command, the library a
+function (``processes.py``).
 """
 
 from __future__ import annotations
@@ -18,19 +21,47 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
-from .common import ExitCode
+__all__ = ["DONE", "FAILED", "MISCONFIGURED", "Child", "Supervisor"]
 
-__all__ = ["Supervisor"]
+DONE: Final = 0
+FAILED: Final = 1
+MISCONFIGURED: Final = 2
+"""Exit codes: the next one that is started would end as well."""
 
 HEALTHY_AFTER: Final = 10.0
 LONGEST_DELAY: Final = 30.0
+
+
+class Child(Protocol):
+    """A process that was started. It sees by itself that its parent is gone, also by kill -9."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def sentinel(self) -> int | None:
+        """A descriptor that can be read when it has ended; ``None`` where only SIGCHLD tells."""
+        ...
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal, or ``None`` while it runs."""
+        ...
+
+    def send_signal(self, number: signal.Signals, /) -> None: ...
+
+    def kill(self) -> None:
+        """End it at once, and wait for that."""
+        ...
+
+    def close(self) -> None:
+        """It has ended: give back what it held."""
+        ...
 
 
 @dataclass
@@ -38,7 +69,7 @@ class Worker:
     """One place for a process."""
 
     number: int
-    process: subprocess.Popen[bytes] | None = None
+    process: Child | None = None
     started: float = 0.0
     failures: int = 0
     due: float | None = 0.0
@@ -53,24 +84,28 @@ class Supervisor:
     """Keeps worker processes running.
 
     Args:
-        command: the command of the worker with this number.
+        start: starts the worker with this number, in a process group of its own: Ctrl-C reaches the
+            supervisor alone.
         count: how many.
         grace: seconds that workers get to end, before they are killed.
         ends: whether a worker may end by itself, as with ``--until-empty``.
         say: is told what happens.
+        signals: those that end it; none outside of the main thread.
     """
 
     def __init__(
         self,
-        command: Callable[[int], Sequence[str]],
+        start: Callable[[int], Child],
         count: int,
         *,
         grace: float,
         ends: bool,
         reloading: bool,
         say: Callable[[str], None],
+        signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
     ) -> None:
-        self._command = command
+        self._start_child = start
+        self._watched = signals
         self._workers = [Worker(number) for number in range(1, count + 1)]
         self._grace = grace
         self._ends = ends
@@ -81,7 +116,7 @@ class Supervisor:
         self._changed: str | None = None
         self._restarting = False
         self._kill_at: float | None = None
-        self._code: int = ExitCode.DONE
+        self._code: int = DONE
         self._wake_read, self._wake_write = os.pipe()
         for end in (self._wake_read, self._wake_write):
             os.set_blocking(end, False)
@@ -91,9 +126,14 @@ class Supervisor:
         self._changed = what
         self._wake()
 
+    def stop(self) -> None:
+        """End as at a signal; once more to interrupt. From any thread."""
+        self._signals.append(signal.SIGTERM)
+        self._wake()
+
     def run(self) -> int:
         """Until all have ended; the exit code."""
-        with self._watching_signals():
+        with self._watching_signals() if self._watched else contextlib.nullcontext():
             try:
                 while not self._step():
                     self._sleep()
@@ -108,8 +148,8 @@ class Supervisor:
     def _step(self) -> bool:
         """Do what is to be done now; whether all is over."""
         for worker in self._workers:
-            if worker.process is not None and worker.process.poll() is not None:
-                self._ended(worker, worker.process)
+            if worker.process is not None and (code := worker.process.poll()) is not None:
+                self._ended(worker, worker.process, code)
         while self._answered < len(self._signals):
             self._answered += 1
             self._answer(self._answered)
@@ -137,7 +177,7 @@ class Supervisor:
 
     @property
     def _stopping(self) -> bool:
-        return self._answered > 0 or self._code != ExitCode.DONE
+        return self._answered > 0 or self._code != DONE
 
     def _running(self) -> list[Worker]:
         return [worker for worker in self._workers if worker.process is not None]
@@ -150,30 +190,25 @@ class Supervisor:
         ]
 
     def _start(self, worker: Worker) -> None:
-        # Standard input is a pipe that only we hold open: a worker that sees its end knows that
-        # we are gone, also by kill -9. A group of its own: Ctrl-C reaches us alone.
-        worker.process = subprocess.Popen(  # noqa: S603
-            self._command(worker.number), stdin=subprocess.PIPE, process_group=0
-        )
+        worker.process = self._start_child(worker.number)
         worker.started = time.monotonic()
         worker.due = None
         self._say(f"{worker.name} (pid {worker.process.pid}) started")
 
-    def _ended(self, worker: Worker, process: subprocess.Popen[bytes]) -> None:
+    def _ended(self, worker: Worker, process: Child, code: int) -> None:
         worker.process = None
-        if process.stdin is not None:
-            process.stdin.close()
-        code = process.returncode
+        pid = process.pid
+        process.close()
         if self._stopping or self._restarting:
             return
-        if code == ExitCode.DONE and self._ends:
-            self._say(f"{worker.name} (pid {process.pid}) is done")
+        if code == DONE and self._ends:
+            self._say(f"{worker.name} (pid {pid}) is done")
             return
-        if code == ExitCode.USAGE:
+        if code == MISCONFIGURED:
             if self._reloading:
                 self._say(f"{worker.name} cannot start; waiting for a change of a file")
                 return
-            self._code = ExitCode.USAGE
+            self._code = MISCONFIGURED
             self._tell_all(signal.SIGTERM)
             return
         now = time.monotonic()
@@ -183,7 +218,7 @@ class Supervisor:
             delay = min(LONGEST_DELAY, 2.0 ** (worker.failures - 2))
         worker.due = now + delay
         when = f"in {delay:g} s" if delay else "now"
-        self._say(f"{worker.name} (pid {process.pid}) {_how(code)}; starting it again {when}")
+        self._say(f"{worker.name} (pid {pid}) {_how(code)}; starting it again {when}")
 
     # --- the end
 
@@ -212,16 +247,14 @@ class Supervisor:
     def _give_up(self, running: Sequence[Worker]) -> None:
         self._say(f"killing {len(running)} workers that have not ended; their lease will run out")
         self._kill()
-        if not self._restarting and self._code == ExitCode.DONE:
-            self._code = ExitCode.FAILED
+        if not self._restarting and self._code == DONE:
+            self._code = FAILED
 
     def _kill(self) -> None:
         for worker in self._running():
             assert worker.process is not None
             worker.process.kill()
-            worker.process.wait()
-            if worker.process.stdin is not None:
-                worker.process.stdin.close()
+            worker.process.close()
             worker.process = None
 
     # --- waiting
@@ -231,7 +264,9 @@ class Supervisor:
         if self._kill_at is not None and (self._stopping or self._restarting):
             moments.append(self._kill_at)
         timeout = max(0.0, min(moments) - time.monotonic()) if moments else None
-        select.select([self._wake_read], [], [], timeout)
+        ends = [worker.process.sentinel for worker in self._workers if worker.process is not None]
+        descriptors = [self._wake_read, *(end for end in ends if end is not None)]
+        select.select(descriptors, [], [], timeout)
         with contextlib.suppress(BlockingIOError):
             while os.read(self._wake_read, 512):
                 pass
@@ -248,7 +283,7 @@ class Supervisor:
     @contextlib.contextmanager
     def _watching_signals(self) -> Generator[None]:
         """Every signal also writes to the pipe that we wait at: none comes between two looks."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+        numbers = (*self._watched, signal.SIGCHLD)
         before = {number: signal.signal(number, self._on_signal) for number in numbers}
         descriptor = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         try:
