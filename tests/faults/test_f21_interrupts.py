@@ -10,7 +10,8 @@ import pytest
 
 from tests.faults.actors import eventually
 from tests.faults.conftest import Act
-from typed_rmq import Queue
+from typed_rmq import Connection, Queue
+from typed_rmq.drivers.packing import pack_plain
 
 pytestmark = pytest.mark.servers("valkey")
 
@@ -168,3 +169,21 @@ def test_f21_a_cancelled_task_inside_with_is_released(
             assert [each.attempt for each in await queue.apeek()] == [1, 1, 1]
 
     run_async(main())
+
+
+def test_f21_a_reply_that_an_interrupt_left_unread_is_nobodys(redis_url: str) -> None:
+    """Between sending a claim and reading its reply the connection must not be used again."""
+    with Connection(redis_url) as connection:
+        driver = connection.sync_driver("q", b"trmq:{q}:meta", lambda _: None)
+        link, other = driver.link(), driver.link()
+        link.send(pack_plain("ECHO", "one"))
+        assert link.call(pack_plain("ECHO", "two")) == b"two"
+        link.send(pack_plain("ECHO", "three"))
+        link.release()
+        assert other.call(pack_plain("ECHO", "four")) == b"four"
+        other.send(pack_plain("ECHO", "five"))
+        assert other.receive() == b"five"
+        kept = other.generation
+        assert other.call(pack_plain("ECHO", "six")) == b"six"
+        assert other.generation == kept, "what was read is no reason for a new connection"
+        other.release()
