@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from tests.lua.kit import Kit, Mutant, now_ms
-from typed_rmq import wire
+from typed_rmq import Queue, wire
 from typed_rmq.commands import Verdict
 
 from .queue_model import PRIORITIES, Message, Model
@@ -70,6 +70,7 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.kit = Kit(self.client, f"model-{uuid.uuid4().hex}", self.mutant)
+        self.queue = Queue[str](self.kit.name, self.client)
         self.model = Model()
         self.sessions = [b"a0", b"b0", b"c0"]
         self.retired: list[bytes] = []
@@ -327,6 +328,14 @@ class Machine(RuleBasedStateMachine):
         assert bell <= 1
         if any(lists) and not model.paused:
             assert bell == 1, "somebody sleeps beside work"
+
+    @invariant()
+    def the_queues_own_audit_finds_nothing(self) -> None:
+        if hasattr(self, "kit"):
+            audit = self.queue.audit()
+            assert audit.steps == 1
+            assert not audit.findings
+            assert audit.messages == self.model.stored - self.model.gone
 
 
 BOUNDED = settings(
