@@ -216,6 +216,13 @@ class Machine(RuleBasedStateMachine):
             mine = {one.head() for one in self.model.held[session]}
             assert {head(e) for e in again.envelopes} == mine
 
+    @precondition(lambda self: any(self.model.held.get(name) for name in self.sessions))
+    @rule(kind=st.sampled_from(["ack", "retry", "release", "dead"]))
+    def a_verdict(self, kind: str) -> None:
+        """Where something is held; left to chance, that comes together too seldom."""
+        who = next(who for who, name in enumerate(self.sessions) if self.model.held.get(name))
+        self.cycle(who=who, want=1, kinds=[kind], plain=False, known=True, stale=False, repeats=0)
+
     @precondition(lambda self: self.retired)
     @rule(which=st.integers(0, 10), want=st.integers(0, 2))
     def a_reaped_session_comes_back(self, which: int, want: int) -> None:
