@@ -142,8 +142,8 @@ PLANTED: dict[str, Planted] = {
         (
             Mutant(
                 "cycle",
-                "lane_leave(lane, ARGV[1], text)\nreturn { state, wait, text",
-                "lane_leave(lane, ARGV[1], '')\nreturn { state, wait, text",
+                "lane_leave(lane, ARGV[1], text)\nlocal told",
+                "lane_leave(lane, ARGV[1], '')\nlocal told",
             ),
         ),
         seed=10,

@@ -84,6 +84,7 @@ def test_sentinels_and_the_master_have_passwords_and_certificates_of_their_own(
 def nodes(server: RunningServer, fleets: Fleets) -> Iterator[Cluster]:
     """Three nodes at work."""
     nodes = fleets.cluster(server.kind)
+    nodes.flush()  # others use it, too
     yield nodes
     nodes.flush()
 
