@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -79,17 +79,16 @@ class Address:
     def url(self) -> str:
         return f"unix://{self.path}" if self.path else f"redis://127.0.0.1:{self.port}/0"
 
-    def _options(self) -> Mapping[str, object]:
-        if self.path:
-            return {"unix_socket_path": self.path}
-        return {"host": "127.0.0.1", "port": self.port}
-
     def raw(self) -> RawSync:
         """A client as a user would make it, with the client's own defaults."""
-        return cast("RawSync", redis.Redis(**self._options()))  # type: ignore[arg-type]  # a dict of both kinds
+        if self.path:
+            return cast("RawSync", redis.Redis(unix_socket_path=self.path))
+        return cast("RawSync", redis.Redis(host="127.0.0.1", port=self.port))
 
     def raw_async(self) -> RawAsync:
-        return cast("RawAsync", redis.asyncio.Redis(**self._options()))  # type: ignore[arg-type]  # as above
+        if self.path:
+            return cast("RawAsync", redis.asyncio.Redis(unix_socket_path=self.path))
+        return cast("RawAsync", redis.asyncio.Redis(host="127.0.0.1", port=self.port))
 
 
 class Server:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,9 +156,8 @@ def child(first: str) -> tuple[str, ...]:
     return (sys.executable, "-c", f"{first}\nfrom benchmarks.instructions import work; work()")
 
 
-def found(counts: object, slow: object) -> list[str]:
-    old, new = (Baseline(FACTS, dict(each)) for each in (counts, slow))  # type: ignore[call-overload]  # iterators of pairs
-    return compare(old, new).worse
+def found(counts: Iterable[tuple[str, float]], slow: Iterable[tuple[str, float]]) -> list[str]:
+    return compare(Baseline(FACTS, dict(counts)), Baseline(FACTS, dict(slow))).worse
 
 
 @pytest.mark.slow
@@ -165,14 +165,16 @@ def found(counts: object, slow: object) -> list[str]:
 def test_extra_requests_and_extra_commands_are_found(server_kind: str) -> None:
     one = ("publish one",)
     before = dict(traffic(TINY, one))
-    assert found(before, before) == []
-    assert found(before, traffic(TINY, one, child(_TWICE))) == [
+    assert found(before.items(), before.items()) == []
+    assert found(before.items(), traffic(TINY, one, child(_TWICE))) == [
         "requests: publish one",
         "commands: publish one",
         "bytes in: publish one",
         "bytes out: publish one",
     ]
-    assert found(before, traffic(TINY, one, child(_SLOW_SCRIPT))) == ["commands: publish one"]
+    assert found(before.items(), traffic(TINY, one, child(_SLOW_SCRIPT))) == [
+        "commands: publish one"
+    ]
 
 
 @pytest.mark.slow

@@ -33,7 +33,9 @@ def test_a_person_finds_a_dead_letter_reads_it_redrives_it_and_sees_it_processed
     reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()))
     reader.start()
     command = until(lambda: next((line for line in lines if "dead redrive" in line), None))
-    url = re.search(r"--redis (\S+)", command)[1]  # type: ignore[index]
+    found = re.search(r"--redis (\S+)", command)
+    assert found is not None, command
+    url = found[1]
     at = ("--redis", url)
     rows = shell("dead", "list", QUEUE, *at).rows
     assert len(rows) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -45,7 +46,7 @@ class Config:
     least: int = 0
 
 
-class Adapter:
+class Adapter(ABC):
     """Base of the systems with blocking calls."""
 
     configs: ClassVar[dict[str, Config]]
@@ -69,30 +70,31 @@ class Adapter:
     def settings(self) -> Config:
         return self.configs[self.config]
 
-    def open(self) -> None:
+    def open(self) -> None:  # noqa: B027 - not all have something to open
         """Connect, so that no slice pays for it."""
 
     def make(self, items: list[dict[str, Any]]) -> Sequence[Any]:
         """What ``publish`` takes; not timed."""
         return items
 
+    @abstractmethod
     def publish(self, things: Sequence[Any]) -> None:
         """One call for each, one after the other."""
-        raise NotImplementedError
 
     def bulk(self, things: Sequence[Any]) -> None:
-        raise NotImplementedError
+        """The system's own call for many; only those whose ``Config.bulk`` names one have it."""
+        raise AssertionError(f"{type(self).__name__} has no call for many messages")
 
     def fill(self, things: Sequence[Any]) -> None:
         """Publish for a consume slice; not timed."""
         (self.bulk if self.settings.bulk else self.publish)(things)
 
+    @abstractmethod
     def work(self, done: Done, total: int | None) -> None:
         """Run a worker until ``done``.
 
         ``total`` messages are there already; ``None``: run on, and wait for more.
         """
-        raise NotImplementedError
 
     def publish_one(self, things: Sequence[Any]) -> int:
         """Publishes, and tells when the call began, on the clock that all processes share."""
@@ -120,17 +122,23 @@ class AsyncAdapter(Adapter):
 
     async def aopen(self) -> None: ...
 
+    @abstractmethod
     async def apublish(self, things: Sequence[Any]) -> None:
-        raise NotImplementedError
+        """See ``publish``."""
 
     async def abulk(self, things: Sequence[Any]) -> None:
-        raise NotImplementedError
+        """See ``bulk``."""
+        raise AssertionError(f"{type(self).__name__} has no call for many messages")
 
     async def afill(self, things: Sequence[Any]) -> None:
         await (self.abulk if self.settings.bulk else self.apublish)(things)
 
+    @abstractmethod
     async def awork(self, done: Done, total: int | None) -> None:
-        raise NotImplementedError
+        """See ``work``."""
+
+    def publish(self, things: Sequence[Any]) -> None:
+        self.runner.run(self.apublish(things))
 
     def open(self) -> None:
         self.runner.run(self.aopen())
