@@ -51,7 +51,6 @@ class AsyncChores(Session[T], Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._chore: asyncio.Task[object] | None = None
-        self._armed_at: float | None = None
         self._closed = False
         self._guarded = (
             None if fallback is None else Guarded(self, self.loop, fallback, lambda: self._closed)
@@ -66,14 +65,9 @@ class AsyncChores(Session[T], Generic[T]):
 
     # --- verdicts
 
-    @property
-    def armed(self) -> bool:
-        """Whether a timer will see to the verdicts that wait to be sent."""
-        return self._armed_at is not None
-
     def recorded(self) -> None:
-        if self._armed_at is None:
-            self._armed_at = time.monotonic() + self.core.plan.ack_linger
+        if self.armed_at is None:
+            self.armed_at = time.monotonic() + self.core.plan.ack_linger
             self._in_loop(self._arm)
         if self._drain_waits:
             self._in_loop(self._settled.set)
@@ -127,8 +121,8 @@ class AsyncChores(Session[T], Generic[T]):
     # --- the keeper: one timer, and a task only while something is sent
 
     def _arm(self) -> None:
-        if self._armed_at is not None:
-            self._set_timer(self._armed_at)
+        if self.armed_at is not None:
+            self._set_timer(self.armed_at)
 
     def _guard(self) -> None:
         """Messages are at hand: see that their lease is kept where the event loop is held up."""
@@ -139,7 +133,7 @@ class AsyncChores(Session[T], Generic[T]):
     def _keep(self) -> None:
         """Set the timer for the next chore, if there is one."""
         self._guard()
-        due = self.next_chore(self._armed_at)
+        due = self.next_chore(self.armed_at)
         if due is not None:
             self._set_timer(due)
 
@@ -163,9 +157,9 @@ class AsyncChores(Session[T], Generic[T]):
         self.take_overdue()
         # Cleared before looking: whoever records after this arms again.
         now = time.monotonic()
-        armed = self._armed_at is not None and now >= self._armed_at
+        armed = self.armed_at is not None and now >= self.armed_at
         if armed:
-            self._armed_at = None
+            self.armed_at = None
         hand_back = self.core.hand_back_due()
         stuck = hand_back is not None and now >= hand_back
         if stuck:
@@ -196,8 +190,8 @@ class AsyncChores(Session[T], Generic[T]):
             )
         if self._closed or self.loop.is_closed():
             return
-        if self.core.pending and self._armed_at is None:
-            self._armed_at = time.monotonic() + (
+        if self.core.pending and self.armed_at is None:
+            self.armed_at = time.monotonic() + (
                 CHORE_PAUSE if failed else self.core.plan.ack_linger
             )
         self._keep()

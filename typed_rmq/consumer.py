@@ -220,7 +220,7 @@ class _Loop(Generic[T]):
             if message is not None:
                 self._message = message
                 session = self._session
-                if not session.armed:
+                if session.armed_at is None:
                     session.recorded()
                 if self._core.low:
                     session.claim_ahead()
@@ -277,7 +277,7 @@ class _AsyncLoop(Generic[T]):
             return self._next()
         message = self._message = self._advance(previous.envelope, monotonic())
         session = self._session
-        if not session.armed:
+        if session.armed_at is None:
             session.recorded()
         if message is None:
             return self._next()

@@ -104,6 +104,9 @@ class Session(Reports, ABC, Generic[T]):
             plan, decoder, self, self, clock=time.monotonic
         )
         self._drain_waits = False
+        # When the keeper sends what was recorded, unless a claim has taken it along by then; None
+        # where it knows of nothing to send. Public, as a loop asks for it with each message.
+        self.armed_at: float | None = None
         self.loss: DataLossDetected | None = None
         self._witness = Witness(context.past)
         self._session_keys: tuple[bytes, commands.SessionKeys | None] = (b"", None)
@@ -288,6 +291,12 @@ class Session(Reports, ABC, Generic[T]):
     # --- commands
 
     def cycle_command(self, request: Cycle) -> Command[CycleReply]:
+        """The call for a request, which has taken along all that was recorded before it."""
+        # Cleared before looking: whoever records after this arms again. So a verdict lingers from
+        # its own time on, and that of a busy loop never needs a call of its own.
+        self.armed_at = None
+        if self.core.pending:
+            self.recorded()
         name, keys = self._session_keys
         if keys is None or request.session != name:
             keys = commands.SessionKeys(

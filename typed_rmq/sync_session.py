@@ -63,7 +63,6 @@ class SyncSession(Session[T], Generic[T]):
         )
         self._watched = False
         self._due_at = 0.0
-        self._armed_at: float | None = None
         self._extend = False
         self._leaving = False
         self._closed = False
@@ -222,14 +221,9 @@ class SyncSession(Session[T], Generic[T]):
 
     # --- verdicts
 
-    @property
-    def armed(self) -> bool:
-        """Whether the keeper knows that a verdict waits to be sent."""
-        return self._armed_at is not None
-
     def recorded(self) -> None:
-        if self._armed_at is None:
-            armed_at = self._armed_at = time.monotonic() + self.core.plan.ack_linger
+        if self.armed_at is None:
+            armed_at = self.armed_at = time.monotonic() + self.core.plan.ack_linger
             if not self._watched or armed_at < self._due_at:
                 self._watched = True
                 self._due_at = armed_at
@@ -282,17 +276,17 @@ class SyncSession(Session[T], Generic[T]):
                 self.queue_name,
                 error,
             )
-            if self.core.pending and self._armed_at is None:
-                self._armed_at = time.monotonic() + CHORE_PAUSE
+            if self.core.pending and self.armed_at is None:
+                self.armed_at = time.monotonic() + CHORE_PAUSE
             return CHORE_PAUSE
 
     def _do_chores(self) -> float | None:
         self.take_overdue()
         # Cleared before looking: whoever records after this arms again.
-        armed_at = self._armed_at
+        armed_at = self.armed_at
         now = time.monotonic()
         if armed_at is not None and now >= armed_at:
-            self._armed_at = armed_at = None
+            self.armed_at = armed_at = None
             if self.core.pending:
                 self._flush(CHORE_BUDGET)
         hand_back = self.core.hand_back_due()
@@ -304,7 +298,7 @@ class SyncSession(Session[T], Generic[T]):
         if self.core.holding and (self._extend or now >= self.core.renewal_due()):
             self._extend = False
             self._renew()
-        due = self.next_chore(self._armed_at)
+        due = self.next_chore(self.armed_at)
         if due is None:
             # A message that comes while the keeper lingers needs no wake: it looks again.
             self._due_at = time.monotonic() + IDLE_EXIT
@@ -315,7 +309,7 @@ class SyncSession(Session[T], Generic[T]):
     def _may_end(self) -> bool:
         # Cleared before looking: whoever takes a message after this starts the keeper again.
         self._watched = False
-        if self._leaving or self.next_chore(self._armed_at) is not None:
+        if self._leaving or self.next_chore(self.armed_at) is not None:
             self._watched = True
         return not self._watched
 

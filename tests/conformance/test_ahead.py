@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import monotonic
+
+import pytest
+
 from tests.conformance.conftest import Keys
 from tests.conformance.harness import Mode, Order, ids, orders, timed
 from typed_rmq import Message, Queue
+from typed_rmq.async_session import AsyncSession
+from typed_rmq.sync_session import SyncSession
 
 
 def test_never_more_is_held_than_the_prefetch(mode: Mode) -> None:
@@ -32,6 +39,26 @@ def test_all_is_handled_once_and_in_order(mode: Mode, keys: Keys) -> None:
     stats = rmq.stats()
     assert (stats.completed, stats.ready, stats.in_flight) == (2_000, 0, 0)
     assert (stats.released, stats.stale, stats.failed) == (0, 0, 0)
+
+
+@timed
+def test_acks_that_leave_with_a_claim_need_no_call_of_their_own(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: list[float] = []
+    for shell in (SyncSession, AsyncSession):
+        flush: Callable[..., object] = shell._flush
+
+        def counted(*args: object, flush: Callable[..., object] = flush) -> object:
+            alone.append(monotonic())
+            return flush(*args)
+
+        monkeypatch.setattr(shell, "_flush", counted)
+    rmq = mode.open()
+    rmq.publish_many(orders(*range(600)))
+    # A claim every 20 ms, for three times as long as an ack may linger.
+    assert len(rmq.consume_all(lambda _: 0.002, prefetch=20, ack_linger=0.4)) == 600
+    assert not alone
 
 
 @timed
