@@ -38,10 +38,32 @@ def equal_messages_are_one(kit: Kit) -> None:
         "      taken[key] = value\n",
         "",
     ),
+    ("enqueue", "    if seen[key] then return false end\n", ""),
 )
 def equal_messages_in_one_batch_are_one(kit: Kit) -> None:
     assert kit.publish(b"x", b"x", key="K").answer == "1=idididididididid00000001"
     assert kit.ready() == [b"x"]
+
+
+@rule(
+    "8",
+    ("enqueue", "'NX', 'PX', window\n", "'NX', 'PX', '1000'\n"),
+    ("enqueue", "= key, value_of(ARGV[FIRST + i - 1])", "= key, value_of(ARGV[FIRST])"),
+    ("enqueue", "may and pcall('MSETEX', count, unpack(items)) == 1", "true"),
+    ("enqueue", "unpack(items)) == 1", "unpack(items)) ~= nil"),
+)
+def of_many_at_once_each_holds_its_key_for_the_window(kit: Kit) -> None:
+    def batch(*keys: str) -> list[bytes]:
+        return [kit.envelope(b"x" + key.encode(), key=key) for key in keys]
+
+    assert kit.store(batch("K", "L", "M")).answer == ""
+    assert [kit.dedup(key) for key in "KLM"] == [b"idididididididid0000000%d" % n for n in (1, 2, 3)]
+    for key in "KLM":
+        left = kit.client.pttl(kit.keys.prefix + b"dedup:" + key.encode().ljust(22, b"_"))
+        assert WINDOW / 2 < left <= WINDOW
+    assert kit.store(batch("N", "L", "O")).answer == "1=idididididididid00000002"
+    assert kit.dedup("O") == b"idididididididid00000006"
+    assert kit.ready() == [b"xK", b"xL", b"xM", b"xN", b"xO"]
 
 
 @rule("8", ("publish", "and '!' or '='", "and '=' or '='"))

@@ -67,6 +67,16 @@ def test_f41_the_rule_of_the_docs_is_enough(as_shop: Callable[..., str], queue_n
         use_everything(queue)
 
 
+def test_f41_what_is_faster_with_a_right_is_not_tried_without(
+    as_shop: Callable[..., str], server: RunningServer, queue_name: str
+) -> None:
+    server.command("ACL", "LOG", "RESET")
+    with open_queue(queue_name, as_shop()) as queue:
+        assert not any(receipt.duplicate for receipt in queue.publish_many(range(20)))
+        assert all(receipt.duplicate for receipt in queue.publish_many(range(20)))
+    assert "msetex" not in repr(server.command("ACL", "LOG"))
+
+
 @pytest.mark.parametrize("missing", ["evalsha", "blpop", "xadd", "zadd", "hset"])
 def test_f41_a_missing_right_is_named(
     as_shop: Callable[..., str],
