@@ -40,48 +40,36 @@ local count = #ARGV - FIRST + 1
 local new, new_keys, answer = {}, {}, nil
 local time = call('TIME')
 local stamp = '1' .. time[1] .. sub('00000' .. time[2], -6, -4)
-local broken
-
--- Of stats that are not ours, or what Redis refuses for another reason, such as a missing right.
-local function corrupt(failed)
-  local ours = string.find(failed.err, 'WRONGTYPE', 1, true)
-    or string.find(failed.err, 'not an integer', 1, true)
-  return ours and { err = 'TRMQ_CORRUPT stats' } or failed
-end
-
--- What a dedup key holds: the id, and with an explicit key the content's digest.
-local function value_of(e)
-  local mode = byte(e, 3)
-  if mode == 87 or mode == 68 then return sub(e, 12, 35) .. sub(e, 65, 86) end
-  return sub(e, 12, 35)
-end
+local broken, by_stats
 
 -- Many keys are stored by one command, in two thirds of the time: where the server has it, the user
 -- may (asked beforehand, as a refusal is written to the ACL log), and none is there yet.
-local function all_fresh()
-  local knows = (redis.VALKEY_VERSION_NUM or 0) >= 0x00090100
-    or (redis.REDIS_VERSION_NUM or 0) >= 0x00080400
-  if window == '0' or count < 2 or not knows then return false end
-  local items, seen = {}, {}
+local at_once = false
+if count > 1 and #KEYS > DEDUP and window ~= '0' and ((redis.VALKEY_VERSION_NUM or 0) >= 0x00090100
+  or (redis.REDIS_VERSION_NUM or 0) >= 0x00080400) then
+  local items, seen, twice = {}, {}, false
   for i = 1, count do
-    local key = KEYS[DEDUP + i]
-    if seen[key] then return false end
-    seen[key] = true
-    items[2 * i - 1], items[2 * i] = key, value_of(ARGV[FIRST + i - 1])
+    local e, key = ARGV[FIRST + i - 1], KEYS[DEDUP + i]
+    local value, mode = sub(e, 12, 35), byte(e, 3)
+    if mode == 87 or mode == 68 then value = value .. sub(e, 65, 86) end
+    twice, seen[key] = twice or seen[key], true
+    items[2 * i - 1], items[2 * i] = key, value
   end
   items[2 * count + 1], items[2 * count + 2], items[2 * count + 3] = 'NX', 'PX', window
-  local may = redis.acl_check_cmd('MSETEX', 1, items[1], items[2], 'NX', 'PX', window)
-  return may and pcall('MSETEX', count, unpack(items)) == 1
+  at_once = not twice
+    and redis.acl_check_cmd('MSETEX', 1, items[1], items[2], 'NX', 'PX', window)
+    and pcall('MSETEX', count, unpack(items)) == 1
 end
 
 if #KEYS == DEDUP then
   for i = 1, count do new[i] = stamp .. ARGV[FIRST + i - 1] end
-elseif all_fresh() then
+elseif at_once then
   for i = 1, count do new[i], new_keys[i] = stamp .. ARGV[FIRST + i - 1], KEYS[DEDUP + i] end
 else
   for i = 1, count do
-    local e, key, fresh = ARGV[FIRST + i - 1], KEYS[DEDUP + i], nil
-    local value = value_of(e)
+    local e, key = ARGV[FIRST + i - 1], KEYS[DEDUP + i]
+    local value, mode, fresh = sub(e, 12, 35), byte(e, 3), nil
+    if mode == 87 or mode == 68 then value = value .. sub(e, 65, 86) end
     if window == '0' then
       fresh = call('SET', key, value, 'NX')
     else
@@ -110,13 +98,13 @@ if not broken and #new > 0 then
 end
 if not broken and #new > 0 then
   total = pcall('HINCRBY', stats, 'published', #new)
-  if type(total) == 'table' then broken = corrupt(total) end
+  if type(total) == 'table' then broken, by_stats = total, true end
 end
 if not broken and answer then
   local sum = pcall('HINCRBY', stats, 'duplicates', #answer)
   if type(sum) == 'table' then
     if #new > 0 then call('HINCRBY', stats, 'published', -#new) end
-    broken = corrupt(sum)
+    broken, by_stats = sum, true
   end
 end
 if broken then
@@ -132,6 +120,11 @@ if broken then
     call('SET', lane, before, 'PX', '3600000')
   else
     call('DEL', lane)
+  end
+  -- Stats that are not ours; else what Redis refuses for another reason, such as a missing right.
+  if by_stats and (string.find(broken.err, 'WRONGTYPE', 1, true)
+    or string.find(broken.err, 'not an integer', 1, true)) then
+    return { err = 'TRMQ_CORRUPT stats' }
   end
   return broken
 end
