@@ -152,7 +152,8 @@ class Work:
 
 def work() -> None:
     """The child: ``operation<TAB>n`` prepares, the next line runs it; each is answered."""
-    logging.basicConfig(level=logging.ERROR)  # that this server may lose messages is known
+    # That this server may lose messages is known, and that it is emptied between slices.
+    logging.basicConfig(level=logging.CRITICAL)
     jobs = Work(sys.argv[1])
     for operation in OPERATIONS:  # code that has run before is the code that counts
         jobs.prepare(operation, WARM)()
