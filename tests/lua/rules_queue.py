@@ -57,7 +57,9 @@ def of_many_at_once_each_holds_its_key_for_the_window(kit: Kit) -> None:
         return [kit.envelope(b"x" + key.encode(), key=key) for key in keys]
 
     assert kit.store(batch("K", "L", "M")).answer == ""
-    assert [kit.dedup(key) for key in "KLM"] == [b"idididididididid0000000%d" % n for n in (1, 2, 3)]
+    assert [kit.dedup(key) for key in "KLM"] == [
+        b"idididididididid0000000%d" % n for n in (1, 2, 3)
+    ]
     for key in "KLM":
         left = kit.client.pttl(kit.keys.prefix + b"dedup:" + key.encode().ljust(22, b"_"))
         assert WINDOW / 2 < left <= WINDOW

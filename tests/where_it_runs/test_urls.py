@@ -53,6 +53,35 @@ def test_what_is_no_address_is_refused_and_not_shown(address: str) -> None:
     assert SECRET not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [f"{kind}?{option}"
+     for kind in ("redis://one:1", "rediss+cluster://one", "redis+sentinel://one/it")
+     for option in ("retry_budget=2", "4711=1@host")]
+    + ["rediss://one?ssl_cert_reqs=4711"],
+)  # fmt: skip
+def test_an_option_that_redis_does_not_know_is_refused_at_once(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"behind its \?") as refused:
+        Connection(address)
+    assert "4711" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["redis://one?max_connections=5&socket_timeout=3&health_check_interval=9", "redis://one?db=3",
+     "unix:///tmp/one?db=2", "rediss://one?ssl_cert_reqs=none", "redis+cluster://one?client_name=x",
+     "redis+sentinel://one/it?client_name=x&sentinel_password=y"],
+)  # fmt: skip
+def test_options_that_redis_knows_are_taken(address: str) -> None:
+    Connection(address)
+
+
+def test_where_nobody_listens_nothing_was_sent() -> None:
+    connection = Connection(f"redis://127.0.0.1:{free_port()}", retry_budget=0.1)
+    with pytest.raises(QueueUnavailable, match=r"Nothing was sent\. Check that Redis runs"):
+        Queue[int]("numbers", connection).publish(1)
+
+
 def test_sentinels_and_the_master_have_passwords_and_certificates_of_their_own(
     run_async: RunAsync,
 ) -> None:

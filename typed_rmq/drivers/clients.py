@@ -26,6 +26,7 @@ __all__ = [
     "OwnedCluster",
     "async_pool",
     "pool",
+    "takes_options",
 ]
 
 CALL_TIMEOUT: Final = 5.0
@@ -96,6 +97,23 @@ def async_pool(
         await manager.aclose()
 
     return watched, close
+
+
+def takes_options(address: Address) -> bool:
+    """Whether redis-py takes the URL's options. Nothing is connected yet.
+
+    Raises:
+        ValueError: the URL itself is not understood.
+    """
+    if address.kind == "cluster":
+        made = redis.ConnectionPool.from_url(address.url, **_PLAIN)
+    else:
+        made, _ = pool(address)
+    try:
+        made.connection_class(**made.connection_kwargs)
+    except (TypeError, redis.RedisError):
+        return False
+    return True
 
 
 def _for_sentinel(address: Address) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -28,8 +28,9 @@ from .clients import (
     OwnedCluster,
     async_pool,
     pool,
+    takes_options,
 )
-from .failures import bad_url
+from .failures import bad_option, bad_url
 from .listing import alist_names, list_names
 from .sources import ClusterSource, PoolSource, SyncSource
 from .sync import SyncDriver
@@ -79,10 +80,11 @@ class Connection:
         if isinstance(redis, str):
             try:
                 self._address = parse_address(redis)
-                if self._address.kind != "cluster":
-                    pool(self._address)  # reads the options: nothing is connected yet
+                takes = takes_options(self._address)
             except ValueError:
                 raise bad_url(redis) from None
+            if not takes:
+                raise bad_option()
         elif isinstance(redis, Client):
             self._client = redis
         else:

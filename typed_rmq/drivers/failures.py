@@ -32,6 +32,7 @@ __all__ = [
     "Attempts",
     "Refused",
     "Resend",
+    "bad_option",
     "bad_url",
     "clean",
     "loosened",
@@ -121,6 +122,7 @@ class Attempts:
         self._rng = rng
         self._since = since
         self._failures = 0
+        self._may_have_left = False
 
     def after(self, error: Exception, now: float, *, can_fill: bool) -> Resend:
         """What to do about ``error``; raises what the user must see where nothing helps.
@@ -219,12 +221,19 @@ class Attempts:
         reason = clean(str(error)) or type(error).__name__
         if isinstance(error, exceptions.AskError):  # redis-py leaves the numbers only
             reason = f"{'MOVED' if isinstance(error, exceptions.MovedError) else 'ASK'} {reason}"
+        if not _nobody_there(error):
+            self._may_have_left = True
         spent = now - self._since
         if spent >= self._budget:
+            then = (
+                "The call may have been done all the same: a publish can be repeated, which with "
+                "deduplication on stores nothing twice"
+                if self._may_have_left
+                else "Nothing was sent. Check that Redis runs, and where: redis=, or REDIS_URL"
+            )
             raise QueueUnavailable(
                 f"queue {self._queue!r}: Redis could not do the call within {self._budget:g} s "
-                f"and {self._failures} tries; the last error was: {reason}. The call may have been "
-                "done all the same: with deduplication on, publishing again stores nothing twice",
+                f"and {self._failures} tries; the last error was: {reason}. {then}",
                 queue=self._queue,
             ) from None
         if self._failures == 1 and patient:
@@ -251,12 +260,16 @@ class Attempts:
 
     def _doubt(self, error: Exception, reason: str) -> bool:
         """Whether the port may speak another language: twice cut, or a handshake without end."""
-        if isinstance(error, exceptions.ResponseError) or any(
-            isinstance(one, ConnectionRefusedError | socket.gaierror) for one in chain(error)
-        ):
+        if isinstance(error, exceptions.ResponseError) or _nobody_there(error):
             return False
         slow = isinstance(error, exceptions.TimeoutError | TimeoutError) and "onnect" in reason
         return self._failures == (1 if slow else 2)
+
+
+def _nobody_there(error: Exception) -> bool:
+    """Whether no connection was made, as there is no such host, or nothing listens."""
+    missing = ConnectionRefusedError | FileNotFoundError | socket.gaierror
+    return any(isinstance(one, missing) for one in chain(error))
 
 
 def clean(text: str) -> str:
@@ -289,4 +302,12 @@ def bad_url(url: object) -> TypedRMQError:
         "the address of Redis is not a URL that is understood: use redis://host:6379/0, rediss:// "
         "for TLS, unix:///path/to/socket, redis+cluster://host:7000,host:7001, or "
         "redis+sentinel://host:26379,host:26380/service"
+    )
+
+
+def bad_option() -> TypedRMQError:
+    """What stands behind the ``?`` may be a piece of a password, so it is not shown."""
+    return ConfigError(
+        "the address of Redis has an option behind its ? that redis-py does not know, or a value "
+        "that the option does not take. A ? in a password is written %3F"
     )
