@@ -1,6 +1,6 @@
 """What an async session does beside its loop: it sends verdicts, and keeps the lease.
 
-``sync_session.py`` with timers of the event loop for its keeper. A timer starts a task only when
+``sync_chores.py`` with timers of the event loop for its keeper. A timer starts a task only when
 there is something to send, so an idle consumer has neither.
 """
 
@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from .drivers.aio import AsyncDriver
 from .drivers.sync import SyncDriver
 from .errors import TypedRMQError
 from .lease_guard import Guarded
-from .session import Context, Session
+from .session import CHORE_BUDGET, CHORE_PAUSE, Context, Session
 from .steps import Plan
-from .sync_session import CHORE_BUDGET, CHORE_PAUSE
 
 T = TypeVar("T")
 
 __all__ = ["AsyncChores"]
-
-logger: Final = logging.getLogger("typed_rmq")
 
 
 class AsyncChores(Session[T], Generic[T]):
@@ -51,14 +47,9 @@ class AsyncChores(Session[T], Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._chore: asyncio.Task[object] | None = None
-        self._closed = False
         self._guarded = (
             None if fallback is None else Guarded(self, self.loop, fallback, lambda: self._closed)
         )
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
 
     def _is_stopping(self) -> bool:
         return self.core.stopping
@@ -183,11 +174,7 @@ class AsyncChores(Session[T], Generic[T]):
         self._chore = None
         failed = not task.cancelled() and task.exception() is not None
         if failed:
-            logger.warning(
-                "queue %s: a chore of the consumer failed (%s); it is tried again",
-                self.queue_name,
-                task.exception(),
-            )
+            self.chore_failed(task.exception())
         if self._closed or self.loop.is_closed():
             return
         if self.core.pending and self.armed_at is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import logging
 import os
 import sys
 import threading
@@ -30,8 +29,6 @@ from .sync_session import CLOSE_BUDGET, say_goodbye
 T = TypeVar("T")
 
 __all__ = ["AsyncSession"]
-
-logger: Final = logging.getLogger("typed_rmq")
 
 _sessions: weakref.WeakSet[AsyncSession[Any]] = weakref.WeakSet()
 
@@ -63,8 +60,6 @@ class AsyncSession(AsyncChores[T], Generic[T]):
         super().__init__(context, plan, driver, fallback)
         self._link = driver.link()
         self._turn = asyncio.Lock()
-        self.was_interrupted: bool = False
-        self._connection_seen = 0
         _sessions.add(self)
 
     # --- taking messages
@@ -160,7 +155,7 @@ class AsyncSession(AsyncChores[T], Generic[T]):
         reply = await self._driver.execute(
             self.cycle_command(request), self._link, stopping=self._is_stopping
         )
-        self._noticed_connection()
+        self._noticed_connection(self._link.generation)
         self.core.on_reply(request, reply, time.monotonic())
 
     async def _wait(self, seconds: float, then: Cycle | None) -> None:
@@ -171,14 +166,9 @@ class AsyncSession(AsyncChores[T], Generic[T]):
             )
         except Interrupted:
             return  # the open request is repeated, and then the core stops
-        self._noticed_connection()
+        self._noticed_connection(self._link.generation)
         if then is not None and reply is not None:
             self.core.on_reply(then, reply, time.monotonic())
-
-    def _noticed_connection(self) -> None:
-        if self._link.generation != self._connection_seen:
-            self._connection_seen = self._link.generation
-            self.core.on_reconnect()
 
     async def _reap(self, session: bytes) -> None:
         reply = await self._driver.execute(
@@ -209,11 +199,6 @@ class AsyncSession(AsyncChores[T], Generic[T]):
             self.loop.call_soon_threadsafe(self._link.interrupt)
         except RuntimeError:
             pass  # the loop is closed: nothing waits
-
-    def interrupted(self) -> None:
-        """A second signal: what is in hand is not the message's fault."""
-        self.was_interrupted = True
-        self.stop()
 
     def leave(self) -> None:
         """Close soon: what a ``__del__`` may do."""
@@ -260,7 +245,7 @@ class AsyncSession(AsyncChores[T], Generic[T]):
             say_goodbye(self, send)
             link.release()
         except TypedRMQError as error:
-            self._could_not_close(error)
+            self.could_not_close(error)
 
     def at_exit(self) -> None:
         """The interpreter ends, and an iterator that is still alive has kept this session."""
@@ -269,14 +254,6 @@ class AsyncSession(AsyncChores[T], Generic[T]):
         self._closed = True
         self._clear_timer()
         self._say_goodbye()
-
-    def _could_not_close(self, error: TypedRMQError) -> None:
-        logger.warning(
-            "queue %s: a consumer could not say goodbye (%s); what it held comes back when its "
-            "lease ends",
-            self.queue_name,
-            error,
-        )
 
     async def aclose(self, budget: float = CLOSE_BUDGET) -> None:
         """Send every verdict, give back what was not started, and end the session."""
@@ -299,7 +276,7 @@ class AsyncSession(AsyncChores[T], Generic[T]):
                     if request.closing:
                         break
             except TypedRMQError as error:
-                self._could_not_close(error)
+                self.could_not_close(error)
             self._closed = True
             self._clear_timer()
         await self._chores_done()

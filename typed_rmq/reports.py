@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from . import wire
-from .commands import Verdict
+from .commands import ReapReply, Verdict
 from .deliveries import Report
 from .events import (
     Claimed,
@@ -18,6 +18,7 @@ from .events import (
     Observer,
     Observers,
     Outcome,
+    Reaped,
     Retried,
     Settled,
     Settlement,
@@ -126,6 +127,39 @@ class Reports(Report):
             self.queue_name,
             _id(envelope[wire.FIELD]),
             reason,
+        )
+
+    def reaped(self, session: bytes, reply: ReapReply) -> None:
+        """What came of reaping a session."""
+        if reply.state not in ("reaped", "part"):
+            return
+        if reply.returned or reply.buried:
+            logger.warning(
+                "queue %s: consumer %s lost its lease; %d of its messages were given back, %d are "
+                "dead letters",
+                self.queue_name,
+                wire.shown(session),
+                len(reply.returned),
+                len(reply.buried),
+            )
+        self._tell(
+            Observer.reaped,
+            lambda: Reaped(self.queue_name, wire.shown(session), reply.returned, reply.buried),
+        )
+
+    def chore_failed(self, error: BaseException | None) -> None:
+        logger.warning(
+            "queue %s: a chore of the consumer failed (%s); it is tried again",
+            self.queue_name,
+            error,
+        )
+
+    def could_not_close(self, error: BaseException) -> None:
+        logger.warning(
+            "queue %s: a consumer could not say goodbye (%s); what it held comes back when its "
+            "lease ends",
+            self.queue_name,
+            error,
         )
 
 

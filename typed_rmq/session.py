@@ -14,11 +14,7 @@ from . import commands, wire
 from .commands import Command, CycleReply, ReapReply, Told, Verdict
 from .core import ConsumerCore
 from .errors import AlreadySettled, DataLossDetected, LeaseLost
-from .events import (
-    Observer,
-    Observers,
-    Reaped,
-)
+from .events import Observers
 from .keys import QueueKeys
 from .losses import OnDataLoss, Past, Witness, loss_found
 from .reports import Reports
@@ -35,6 +31,13 @@ logger: Final = logging.getLogger("typed_rmq")
 
 MAX_TRACEBACK: Final = 16 * 1024
 MAX_ERROR: Final = 2 * 1024
+
+CHORE_BUDGET: Final = 1.0
+"""Seconds that a chore is tried for: the loop must not wait long for its lane, and the keeper
+comes back. Only the loop's own calls use up the retry budget and raise."""
+
+CHORE_PAUSE: Final = 0.5
+"""Seconds until what failed is tried again."""
 
 LEFT_BY_EXCEPTION: Final = "the loop was left while this message was being handled"
 RETRY_CALLED: Final = "retry() was called"
@@ -110,6 +113,13 @@ class Session(Reports, ABC, Generic[T]):
         self.loss: DataLossDetected | None = None
         self._witness = Witness(context.past)
         self._session_keys: tuple[bytes, commands.SessionKeys | None] = (b"", None)
+        self.was_interrupted: bool = False
+        self._closed = False
+        self._connection_seen = 0
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     # --- what the shells add
 
@@ -132,6 +142,19 @@ class Session(Reports, ABC, Generic[T]):
     @abstractmethod
     def extend(self, envelope: bytes) -> None:
         """Renew the lease now."""
+
+    # --- what happens to the shells
+
+    def interrupted(self) -> None:
+        """A second signal: what is in hand is not the message's fault."""
+        self.was_interrupted = True
+        self.stop()
+
+    def _noticed_connection(self, generation: int) -> None:
+        """A claim was answered: another connection than before means an outage between."""
+        if generation != self._connection_seen:
+            self._connection_seen = generation
+            self.core.on_reconnect()
 
     # --- the owner of messages
 
@@ -329,24 +352,6 @@ class Session(Reports, ABC, Generic[T]):
     def renew_command(self, session: bytes) -> Command[bool]:
         return commands.renew(
             self._keys, session, lease_ms=round(self.core.plan.lease_in_redis * 1000)
-        )
-
-    def reaped(self, session: bytes, reply: ReapReply) -> None:
-        """What came of reaping a session."""
-        if reply.state not in ("reaped", "part"):
-            return
-        if reply.returned or reply.buried:
-            logger.warning(
-                "queue %s: consumer %s lost its lease; %d of its messages were given back, %d are "
-                "dead letters",
-                self.queue_name,
-                wire.shown(session),
-                len(reply.returned),
-                len(reply.buried),
-            )
-        self._tell(
-            Observer.reaped,
-            lambda: Reaped(self.queue_name, wire.shown(session), reply.returned, reply.buried),
         )
 
 

@@ -1,4 +1,6 @@
-"""A session driven by blocking calls, from one thread or from a worker's many.
+"""A session driven by blocking calls: how it takes messages, and how it ends.
+
+One thread takes from it, or a worker's many. What it does beside that is in ``sync_chores.py``.
 
 Two locks, always taken in this order: ``_turn`` makes one thread fetch while others wait for
 their turn, ``_lane`` keeps one call in flight. A thread that blocks in Redis with messages in
@@ -8,10 +10,8 @@ fetching, one for what goes beside it, and one for renewals, each connected when
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -22,54 +22,27 @@ from typing import Any, Final, Generic, TypeVar
 from .commands import Command, CycleReply
 from .drivers.sync import Interrupted, SyncDriver
 from .errors import TypedRMQError
-from .keeper import IDLE_EXIT, Keeper
 from .message import Message
 from .session import Context, Session
 from .steps import Cycle, Drain, Plan, Reap, Stop, Wait
+from .sync_chores import SyncChores
 
 T = TypeVar("T")
 
 __all__ = ["SyncSession"]
 
-logger: Final = logging.getLogger("typed_rmq")
-
 CLOSE_BUDGET: Final = 5.0
 """Seconds that leaving may take when Redis does not answer; its leases then end by themselves."""
-
-CHORE_BUDGET: Final = 1.0
-"""Seconds that a chore is tried for: the loop must not wait long for its lane, and the keeper
-comes back. Only the loop's own calls use up the retry budget and raise."""
-
-CHORE_PAUSE: Final = 0.5
 
 _sessions: weakref.WeakSet[SyncSession[Any]] = weakref.WeakSet()
 
 
-class SyncSession(Session[T], Generic[T]):
+class SyncSession(SyncChores[T], Generic[T]):
     """See the module's text."""
 
     def __init__(self, context: Context[T], plan: Plan, driver: SyncDriver) -> None:
-        super().__init__(context, plan)
-        self._driver = driver
-        self._link = driver.link()
-        self._side = driver.link()
-        self._pulse = driver.link()
+        super().__init__(context, plan, driver)
         self._turn = threading.RLock()
-        self._lane = threading.RLock()
-        self._settling = threading.RLock()
-        self._settled = threading.Condition(self._settling)
-        self._keeper = Keeper(
-            self._chores, f"typed_rmq keeper of {context.keys.name}", self._may_end
-        )
-        self._watched = False
-        self._due_at = 0.0
-        self._extend = False
-        self._leaving = False
-        self._closed = False
-        self.was_interrupted: bool = False
-        self._connection_seen = 0
-        # A claim that was sent and whose reply was not read yet; guarded by the lane.
-        self._under_way: tuple[Cycle, Command[CycleReply], float] | None = None
         _sessions.add(self)
 
     # --- taking messages
@@ -92,17 +65,6 @@ class SyncSession(Session[T], Generic[T]):
             self._keep()
         return message
 
-    def _keep(self) -> None:
-        """A message is in hand now: see that the keeper looks after it, in time."""
-        if not self._watched:
-            self._watched = True
-            self._keeper.wake()
-            return
-        hand_back = self.core.hand_back_due()
-        if hand_back is not None and hand_back < self._due_at:
-            self._due_at = hand_back
-            self._keeper.wake()
-
     def claim_ahead(self) -> None:
         """Send the next claim, without waiting for its reply, where nothing else is under way."""
         try:
@@ -122,16 +84,6 @@ class SyncSession(Session[T], Generic[T]):
                 with contextlib.suppress(RuntimeError):  # not taken
                     lock.release()
             raise
-
-    def _collect(self, budget: float | None = None) -> bool:
-        """Read the reply of a claim that is under way; with the lane in hand."""
-        if self._under_way is None:
-            return False
-        (request, command, started), self._under_way = self._under_way, None
-        reply = self._driver.finish(command, self._link, started, sleep=self._sleep, budget=budget)
-        self._noticed_connection()
-        self.core.on_reply(request, reply, time.monotonic())
-        return True
 
     def _fetch(self, until: float | None) -> Message[T] | None:
         asked = False
@@ -177,7 +129,7 @@ class SyncSession(Session[T], Generic[T]):
 
     def _exchange(self, request: Cycle) -> None:
         reply = self._driver.execute(self.cycle_command(request), self._link, sleep=self._sleep)
-        self._noticed_connection()
+        self._noticed_connection(self._link.generation)
         self.core.on_reply(request, reply, time.monotonic())
 
     def _wait(self, seconds: float, then: Cycle | None) -> None:
@@ -188,14 +140,9 @@ class SyncSession(Session[T], Generic[T]):
             )
         except Interrupted:
             return  # the open request is repeated, and then the core stops
-        self._noticed_connection()
+        self._noticed_connection(self._link.generation)
         if then is not None and reply is not None:
             self.core.on_reply(then, reply, time.monotonic())
-
-    def _noticed_connection(self) -> None:
-        if self._link.generation != self._connection_seen:
-            self._connection_seen = self._link.generation
-            self.core.on_reconnect()
 
     def _reap(self, session: bytes) -> None:
         reply = self._driver.execute(self.reap_command(session), self._link, sleep=self._sleep)
@@ -209,132 +156,12 @@ class SyncSession(Session[T], Generic[T]):
             self._settled.wait(bound)
             self._drain_waits = False
 
-    def _sleep(self, seconds: float) -> bool:
-        """Between tries; returns True, soon, when somebody wants to leave."""
-        end = time.monotonic() + seconds
-        while not self.core.stopping:
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(left, 0.1))
-        return True
-
-    # --- verdicts
-
-    def recorded(self) -> None:
-        if self.armed_at is None:
-            armed_at = self.armed_at = time.monotonic() + self.core.plan.ack_linger
-            if not self._watched or armed_at < self._due_at:
-                self._watched = True
-                self._due_at = armed_at
-                self._keeper.wake()
-        if self._drain_waits:
-            with self._settling:
-                self._settled.notify_all()
-
-    def settle(self, envelope: bytes) -> None:
-        while not self.core.check_sent(envelope):
-            if not self._flush():
-                self.core.not_sent(envelope)
-
-    async def asettle(self, envelope: bytes) -> None:
-        # A message of a sync loop in a coroutine's hands: its answer is waited for in a thread.
-        await asyncio.to_thread(self.settle, envelope)
-
-    def extend(self, envelope: bytes) -> None:
-        self.core.check_held(envelope)
-        self._extend = True
-        self._watched = True
-        self._keeper.wake()
-
-    def _flush(self, budget: float | None = None) -> bool:
-        """Send what waits; an unanswered call first. False where there is no session to do so."""
-        with self._lane:
-            self._collect(budget)
-            request = None if self._closed else self.core.begin(time.monotonic())
-            if request is None:
-                return False
-            reply = self._driver.execute(
-                self.cycle_command(request), self._side, sleep=self._sleep, budget=budget
-            )
-            self.core.on_reply(request, reply, time.monotonic())
-            if not self._driver.keep:
-                self._side.release()
-            return True
-
-    # --- the keeper's chores
-
-    def _chores(self) -> float | None:
-        if self._leaving:
-            self.close()
-            return None
-        try:
-            return self._do_chores()
-        except TypedRMQError as error:
-            logger.warning(
-                "queue %s: a chore of the consumer failed (%s); it is tried again",
-                self.queue_name,
-                error,
-            )
-            if self.core.pending and self.armed_at is None:
-                self.armed_at = time.monotonic() + CHORE_PAUSE
-            return CHORE_PAUSE
-
-    def _do_chores(self) -> float | None:
-        self.take_overdue()
-        # Cleared before looking: whoever records after this arms again.
-        armed_at = self.armed_at
-        now = time.monotonic()
-        if armed_at is not None and now >= armed_at:
-            self.armed_at = armed_at = None
-            if self.core.pending:
-                self._flush(CHORE_BUDGET)
-        hand_back = self.core.hand_back_due()
-        if hand_back is not None and now >= hand_back:
-            with self._lane:
-                self._collect(CHORE_BUDGET)
-                self.core.hand_back()
-                self._flush(CHORE_BUDGET)
-        if self.core.holding and (self._extend or now >= self.core.renewal_due()):
-            self._extend = False
-            self._renew()
-        due = self.next_chore(self.armed_at)
-        if due is None:
-            # A message that comes while the keeper lingers needs no wake: it looks again.
-            self._due_at = time.monotonic() + IDLE_EXIT
-            return None
-        self._due_at = due
-        return max(0.001, due - time.monotonic())
-
-    def _may_end(self) -> bool:
-        # Cleared before looking: whoever takes a message after this starts the keeper again.
-        self._watched = False
-        if self._leaving or self.next_chore(self.armed_at) is not None:
-            self._watched = True
-        return not self._watched
-
-    def _renew(self) -> None:
-        session, sent_at = self.core.session, time.monotonic()
-        if session is None:
-            return
-        alive = self._driver.execute(
-            self.renew_command(session), self._pulse, sleep=self._sleep, budget=CHORE_BUDGET
-        )
-        self.core.on_renewed(session, sent_at, time.monotonic(), alive=alive)
-        if not self._driver.keep:
-            self._pulse.release()
-
     # --- the end
 
     def stop(self) -> None:
         """End after the message in hand; from any thread, or a signal handler."""
         self.core.stopping = True
         self._link.interrupt()
-
-    def interrupted(self) -> None:
-        """A second signal: what is in hand is not the message's fault."""
-        self.was_interrupted = True
-        self.stop()
 
     def leave(self) -> None:
         """Close soon, from the keeper: what a ``__del__`` may do."""
@@ -365,12 +192,7 @@ class SyncSession(Session[T], Generic[T]):
             self._collect(budget)
             say_goodbye(self, send)
         except TypedRMQError as error:
-            logger.warning(
-                "queue %s: a consumer could not say goodbye (%s); what it held comes back when "
-                "its lease ends",
-                self.queue_name,
-                error,
-            )
+            self.could_not_close(error)
         finally:
             for link in (self._link, self._side, self._pulse):
                 link.release()
@@ -385,10 +207,6 @@ class SyncSession(Session[T], Generic[T]):
         self._turn = threading.RLock()
         self._lane = threading.RLock()
         self.core.disown()
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
 
 
 def say_goodbye(session: Session[T], send: Callable[[Command[CycleReply]], CycleReply]) -> None:
