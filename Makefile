@@ -9,6 +9,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 # The Python to make it with; left out, the newest of 3.13, 3.12 and 3.11 that is found.
 export PYTHON
+# Tests start hundreds of Pythons; where none may keep what it has compiled, each takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 STAMP := $(VENV)/.installed
