@@ -2,8 +2,9 @@
 
 A script's header says what its KEYS, ARGV, and reply are; a test compares it with
 ``typed_rmq/commands/``. ``-- include: a b`` is replaced by files of ``lua/lib``, which define
-local functions and nothing else. Redis makes these functions anew in every call, at up to half a
-microsecond each: what only a rare branch needs is included in that branch.
+local functions and nothing else; only ``short`` is a piece of the one script that it belongs to.
+Redis makes these functions anew in every call, at up to half a microsecond each: what only a rare
+branch needs is included in that branch.
 """
 
 from __future__ import annotations
