@@ -31,7 +31,7 @@ from hypothesis import settings
 
 from benchmarks import callgrind
 from tests.servers import KINDS, RunningServer, available, chromium, speaks_tls, start
-from typed_rmq import keeper, lease_guard
+from typed_rmq import keeper
 
 R = TypeVar("R")
 
@@ -270,14 +270,15 @@ def _gone(look: Callable[[], list[str]]) -> list[str]:
     return []
 
 
-def _let_guards_go() -> None:
-    """Tell the guards of leases not to linger, which those with nothing to guard would for 0.3 s.
+def _let_keepers_go() -> None:
+    """Tell keepers not to linger, which those with nothing to keep would for 0.3 s.
 
     That they end by themselves too is for tests/unit/test_keeper.py and the tests of F19.
     """
-    for guard in list(lease_guard._guards.values()):
-        if guard._keeper.running:
-            guard._keeper.wake()
+    for thread in threading.enumerate():
+        owner = getattr(getattr(thread, "_target", None), "__self__", None)
+        if isinstance(owner, keeper.Keeper):
+            owner.wake()
 
 
 @pytest.fixture(autouse=True)
@@ -296,7 +297,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if "threads" not in allowed:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(keeper, "IDLE_EXIT", 0.001)
-            _let_guards_go()
+            _let_keepers_go()
             problems += _gone(
                 lambda: [f"thread {one}" for one in threading.enumerate() if one not in threads]
             )
