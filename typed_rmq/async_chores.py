@@ -93,9 +93,11 @@ class AsyncChores(Session[T], Generic[T]):
         self._in_loop(self._renew_now)
 
     async def _flush(self, budget: float | None = None) -> bool:
-        """Send what waits; an unanswered call first. False where there is no session to do so."""
+        """Send what waits; an unanswered call first. False where none does, or all is over."""
         async with self._lane:
-            request = None if self._closed else self.core.begin(time.monotonic())
+            if self._closed or not self.core.unanswered:
+                return False
+            request = self.core.begin(time.monotonic())
             if request is None:
                 return False
             reply = await self._driver.execute(
@@ -155,7 +157,7 @@ class AsyncChores(Session[T], Generic[T]):
         stuck = hand_back is not None and now >= hand_back
         if stuck:
             self.core.hand_back()
-        if self.core.pending and (armed or stuck):
+        if self.core.unanswered and (armed or stuck):
             self._start(self._flush(CHORE_BUDGET))
         elif self.core.holding and now >= self.core.renewal_due():
             self._start(self._renew())
@@ -177,10 +179,16 @@ class AsyncChores(Session[T], Generic[T]):
             self.chore_failed(task.exception())
         if self._closed or self.loop.is_closed():
             return
+        if failed:
+            # Not at once, whatever is due: also not what was recorded in the meantime.
+            again = time.monotonic() + CHORE_PAUSE
+            if self.core.unanswered:
+                self.armed_at = again
+            self._clear_timer()
+            self._set_timer(again)
+            return
         if self.core.pending and self.armed_at is None:
-            self.armed_at = time.monotonic() + (
-                CHORE_PAUSE if failed else self.core.plan.ack_linger
-            )
+            self.armed_at = time.monotonic() + self.core.plan.ack_linger
         self._keep()
 
     async def _renew(self) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import os
 import sys
 import threading
@@ -92,9 +91,12 @@ class AsyncSession(AsyncChores[T], Generic[T]):
         async with self._lane:
             # Where somebody else was faster, the call that was open has been sent by now.
             if self.core.is_open(request):
-                with contextlib.suppress(TypedRMQError):  # the loop repeats it, and then raises
+                try:
                     await self._exchange(request)
-                    self._guard()
+                    self._keep()
+                except TypedRMQError:  # the loop repeats it, and then raises
+                    if self.core.unanswered:
+                        self.recorded()
 
     async def take(self) -> Message[T] | None:
         """The next message, waiting for one; ``None`` at the end."""
@@ -102,7 +104,12 @@ class AsyncSession(AsyncChores[T], Generic[T]):
 
     async def receive(self, timeout: float | None) -> Message[T] | None:
         """The next message within ``timeout`` seconds (``None``: without end), if one comes."""
-        message = await self._fetch(None if timeout is None else time.monotonic() + timeout)
+        try:
+            message = await self._fetch(None if timeout is None else time.monotonic() + timeout)
+        except TypedRMQError:
+            if self.core.unanswered:
+                self.recorded()  # areceive() is not over with this, as a loop is
+            raise
         if message is not None:
             self._keep()
         if self.core.low:

@@ -102,10 +102,7 @@ class Deliveries(Hands, Generic[T]):
     @property
     def busy(self) -> bool:
         """Whether a lease must be kept, or a verdict waits to be sent or for its answer."""
-        if self._hands or self._buffer or self._acks or self._verdicts:
-            return True
-        sent = self._open
-        return sent is not None and bool(sent.acks or sent.verdicts)
+        return bool(self._hands or self._buffer) or self.unanswered
 
     @property
     def handed_out(self) -> int:
@@ -196,9 +193,9 @@ class Deliveries(Hands, Generic[T]):
     def _bury(self, envelope: bytes, error: Exception) -> None:
         """What cannot be decoded never reaches the handler, and never stops the loop."""
         reason = str(error) or type(error).__name__
-        self._report.undecodable(envelope, reason)
         self._no_suspect(envelope[_FIELD])
         self._verdicts.append(Verdict(b"d", envelope[_FIELD], reason))
+        self._report.undecodable(envelope, reason)
 
     def give_back(self) -> None:
         """Release what was fetched and not started: at once, uncounted, in its order."""

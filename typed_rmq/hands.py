@@ -136,6 +136,14 @@ class Hands:
         """Whether a verdict waits to be sent."""
         return bool(self._acks or self._verdicts)
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether a verdict waits to be sent, or its call for an answer."""
+        if self._acks or self._verdicts:
+            return True
+        sent = self._open
+        return sent is not None and bool(sent.acks or sent.verdicts)
+
     def check_sent(self, envelope: bytes) -> bool:
         """Whether Redis has answered this message's verdict; ``LeaseLost`` if it was too late."""
         field = envelope[_FIELD]

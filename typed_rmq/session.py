@@ -304,6 +304,10 @@ class Session(Reports, ABC, Generic[T]):
             self.core.give_back()
             self.recorded()
 
+    def undecodable(self, envelope: bytes, reason: str) -> None:
+        super().undecodable(envelope, reason)
+        self.recorded()  # it must not wait until the message behind it is handled
+
     def raise_loss(self) -> None:
         """Raise what was found missing, once."""
         loss, self.loss = self.loss, None

@@ -7,6 +7,7 @@ lane with the loop, whose claim may be under way: then it reads that one's reply
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from abc import abstractmethod
@@ -89,10 +90,12 @@ class SyncChores(Session[T], Generic[T]):
         self._keeper.wake()
 
     def _flush(self, budget: float | None = None) -> bool:
-        """Send what waits; an unanswered call first. False where there is no session to do so."""
+        """Send what waits; an unanswered call first. False where none does, or all is over."""
         with self._lane:
             self._collect(budget)
-            request = None if self._closed else self.core.begin(time.monotonic())
+            if self._closed or not self.core.unanswered:
+                return False
+            request = self.core.begin(time.monotonic())
             if request is None:
                 return False
             reply = self._driver.execute(
@@ -134,7 +137,7 @@ class SyncChores(Session[T], Generic[T]):
             return self._do_chores()
         except TypedRMQError as error:
             self.chore_failed(error)
-            if self.core.pending and self.armed_at is None:
+            if self.core.unanswered and self.armed_at is None:
                 self.armed_at = time.monotonic() + CHORE_PAUSE
             return CHORE_PAUSE
 
@@ -145,7 +148,7 @@ class SyncChores(Session[T], Generic[T]):
         now = time.monotonic()
         if armed_at is not None and now >= armed_at:
             self.armed_at = armed_at = None
-            if self.core.pending:
+            if self.core.unanswered:
                 self._flush(CHORE_BUDGET)
         hand_back = self.core.hand_back_due()
         if hand_back is not None and now >= hand_back:
@@ -156,6 +159,8 @@ class SyncChores(Session[T], Generic[T]):
         if self.core.holding and (self._extend or now >= self.core.renewal_due()):
             self._extend = False
             self._renew()
+        # Who records something while this looks has to wake it.
+        self._due_at = math.inf
         due = self.next_chore(self.armed_at)
         if due is None:
             # A message that comes while the keeper lingers needs no wake: it looks again.

@@ -60,7 +60,12 @@ class SyncSession(SyncChores[T], Generic[T]):
 
     def receive(self, timeout: float | None) -> Message[T] | None:
         """The next message within ``timeout`` seconds (``None``: without end), if one comes."""
-        message = self._fetch(None if timeout is None else time.monotonic() + timeout)
+        try:
+            message = self._fetch(None if timeout is None else time.monotonic() + timeout)
+        except TypedRMQError:
+            if self.core.unanswered:
+                self.recorded()  # no loop is left by this, which would send them
+            raise
         if message is not None:
             self._keep()
         return message
