@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
-from tests.servers import RunningServer
+from tests.servers import RunningServer, start
 from typed_rmq import commands
 from typed_rmq.commands import Verdict
 
@@ -55,6 +55,40 @@ def test_a_thousand_verdicts_and_a_thousand_claims_in_one_call(kit: Kit, kind: s
     left = {"ack": 0, "retry": MANY, "later": MANY, "release": MANY, "dead": 0}[kind]
     assert len(kit.ready()) + len(kit.delayed()) == left
     assert len(kit.dead()) == (5 if kind == "dead" else 0)
+
+
+def calls_of_msetex(kit: Kit) -> int:
+    return int(kit.client.info("commandstats").get("cmdstat_msetex", {}).get("calls", 0))
+
+
+def test_a_thousand_keys_in_one_call(kit: Kit) -> None:
+    def batch(content: str, start: int = 0) -> list[bytes]:
+        numbers = range(start, start + MANY)
+        return [kit.envelope(b"x", key=f"k{n}", content=content) for n in numbers]
+
+    before = calls_of_msetex(kit)
+    first = batch("one")
+    assert kit.store(first).answer == ""
+    known = kit.client.info("server").get("server_name") == "valkey"
+    assert calls_of_msetex(kit) - before == (1 if known else 0)
+    ids = [envelope[11:35].decode() for envelope in first]
+    answer = ",".join(f"{i}={known}" for i, known in enumerate(ids))
+    assert kit.store(batch("one")).answer == answer
+    assert kit.store(batch("two")).answer == answer.replace("=", "!")
+    # The last of those is the first of these: of all others nothing may be held back by it.
+    assert kit.store(batch("one", MANY - 1)).answer == f"0={ids[-1]}"
+    assert len(kit.ready()) == 2 * MANY - 1
+    assert kit.counter("published") == 2 * MANY - 1
+    assert kit.counter("duplicates") == 2 * MANY + 1
+
+
+@pytest.mark.servers("valkey")
+def test_a_server_whose_msetex_is_renamed_stores_key_by_key(queue_name: str) -> None:
+    with start("valkey", "--rename-command", "MSETEX", "") as server, server.client() as client:
+        kit = Kit(client, queue_name)
+        fill(kit, 3)
+        assert kit.store([kit.envelope(b"x", key=f"k{i}") for i in range(4)]).answer.count("=") == 3
+        assert (len(kit.ready()), calls_of_msetex(kit)) == (4, 0)
 
 
 def test_a_thousand_due_at_once(kit: Kit) -> None:

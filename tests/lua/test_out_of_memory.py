@@ -63,6 +63,9 @@ def test_publish_is_refused_whole(kit: Kit) -> None:
         refused(kit, lambda: kit.publish(b"1", b"2"))
         refused(kit, lambda: kit.publish(b"1", key="new"))
         refused(kit, lambda: kit.publish(b"1", delay=5_000, key="new"))
+        two = [kit.envelope(b"1", key="new"), kit.envelope(b"2", key="newer")]
+        refused(kit, lambda: kit.store(two))
+        refused(kit, lambda: kit.store(two, lane=b"another"))
         refused(kit, lambda: kit.publish(b"1", key="old"))
         refused(kit, lambda: kit.publish(b"1", max_length=2, overflow="drop_oldest"))
         refused(kit, lambda: kit.publish(b"1", max_length=2, overflow="block"))

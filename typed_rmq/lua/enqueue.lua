@@ -56,9 +56,11 @@ if count > 1 and #KEYS > DEDUP and window ~= '0' and ((redis.VALKEY_VERSION_NUM 
     items[2 * i - 1], items[2 * i] = key, value
   end
   items[2 * count + 1], items[2 * count + 2], items[2 * count + 3] = 'NX', 'PX', window
-  at_once = not twice
-    and redis.acl_check_cmd('MSETEX', 1, items[1], items[2], 'NX', 'PX', window)
-    and pcall('MSETEX', count, unpack(items)) == 1
+  -- To ask is an error where a server of such a version is without it: renamed, for instance.
+  local known, may = _G.pcall(
+    redis.acl_check_cmd, 'MSETEX', 1, items[1], items[2], 'NX', 'PX', window
+  )
+  at_once = not twice and known and may and pcall('MSETEX', count, unpack(items)) == 1
 end
 
 if #KEYS == DEDUP then
