@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import jsonschema
 import pytest
 import yaml
 from pydantic import BaseModel, Field, computed_field
@@ -94,16 +93,22 @@ def every(rmq_queue: QueueFactory) -> list[Queue[Any]]:
     ]
 
 
+def faults(schema: Any, document: Any) -> list[str]:
+    # Its import takes seconds where it can check formats: not for every run that collects tests.
+    import jsonschema
+
+    return [one.message for one in jsonschema.Draft7Validator(schema).iter_errors(document)]
+
+
 def validate(document: dict[str, Any]) -> None:
     json.dumps(document)
-    jsonschema.Draft7Validator(SCHEMA).validate(document)
+    assert faults(SCHEMA, document) == []
 
 
 def test_the_validator_is_not_blind(every: list[Queue[Any]]) -> None:
     document = asyncapi(every, title="Shop", version="1")
     for damage in ({"asyncapi": "2.0.0"}, {"info": {"title": "x"}}, {"channels": {"a": 1}}):
-        with pytest.raises(jsonschema.ValidationError):
-            validate({**document, **damage})
+        assert faults(SCHEMA, {**document, **damage}) != []
 
 
 def test_every_kind_of_type_gives_a_valid_document(every: list[Queue[Any]]) -> None:
@@ -137,8 +142,7 @@ def test_each_queue_sends_and_receives(every: list[Queue[Any]]) -> None:
         assert told == list(document["channels"][queue]["messages"].values())
     for damage in ({"action": "publish"}, {"channel": {"$ref": 1}}):
         broken = {"send-orders": {**operations["send-orders"], **damage}}
-        with pytest.raises(jsonschema.ValidationError):
-            validate({**document, "operations": broken})
+        assert faults(SCHEMA, {**document, "operations": broken}) != []
 
 
 @pytest.mark.parametrize(("role", "action"), [("sends", "send"), ("receives", "receive")])
@@ -174,12 +178,11 @@ def test_schemas_are_true_of_what_is_stored(
     stored = json.loads(orders.peek()[0].raw)
     document: Any = asyncapi([orders], title="Shop", version="1")
     schema = {**document["components"]["schemas"]["Order"], "components": document["components"]}
-    jsonschema.Draft7Validator(schema).validate(stored)
+    assert faults(schema, stored) == []
     assert set(stored) == set(schema["properties"])
     assert set(stored["items"][0]) == set(document["components"]["schemas"]["Item"]["properties"])
     stored["where"].append(3)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft7Validator(schema).validate(stored)
+    assert faults(schema, stored) != []
 
 
 def test_models_of_the_same_name_stay_apart(rmq_queue: QueueFactory) -> None:

@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from tests.lua.kit import Kit, Mutant, now_ms
+from tests.servers import KINDS
 from typed_rmq import Queue, wire
 from typed_rmq.commands import Verdict
 
@@ -361,12 +362,12 @@ def test_model(client: redis.Redis) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(4))
-def test_model_for_longer(client: redis.Redis, part: int) -> None:
-    """400 longer examples, in parts that several processes can share."""
+@pytest.mark.parametrize("part", range(2))
+def test_model_for_longer(client: redis.Redis, server_kind: str, part: int) -> None:
+    """200 longer examples on each server, others on each, in parts that processes can share."""
     machine = type("Bound", (Machine,), {"client": client})
     if settings.default.derandomize:  # each part has a seed of its own: not the same examples
-        machine = seed(part)(machine)
+        machine = seed(2 * list(KINDS).index(server_kind) + part)(machine)
     run_state_machine_as_test(
         machine, settings=settings(BOUNDED, max_examples=100, stateful_step_count=60)
     )
