@@ -14,6 +14,7 @@ from abc import abstractmethod
 from typing import Generic, TypeVar
 
 from .commands import Command, CycleReply
+from .core import HAND_BACK
 from .drivers.sync import SyncDriver
 from .errors import TypedRMQError
 from .keeper import IDLE_EXIT, Keeper
@@ -78,6 +79,8 @@ class SyncChores(Session[T], Generic[T]):
         while not self.core.check_sent(envelope):
             if not self._flush():
                 self.core.not_sent(envelope)
+            elif self.core.fetched:
+                self._keep()  # a claim that was under way has brought them
 
     async def asettle(self, envelope: bytes) -> None:
         # A message of a sync loop in a coroutine's hands: its answer is waited for in a thread.
@@ -129,6 +132,14 @@ class SyncChores(Session[T], Generic[T]):
             self._due_at = hand_back
             self._keeper.wake()
 
+    def next_chore(self, armed_at: float | None) -> float | None:
+        due, claim = super().next_chore(armed_at), self._under_way
+        if claim is None:
+            return due
+        # Who reads its reply may be at a slow message, and others should have what it brings.
+        unread = claim[2] + HAND_BACK
+        return unread if due is None else min(due, unread)
+
     def _chores(self) -> float | None:
         if self._leaving:
             self.close()
@@ -150,6 +161,10 @@ class SyncChores(Session[T], Generic[T]):
             self.armed_at = armed_at = None
             if self.core.unanswered:
                 self._flush(CHORE_BUDGET)
+        claim = self._under_way
+        if claim is not None and now >= claim[2] + HAND_BACK:
+            with self._lane:
+                self._collect(CHORE_BUDGET)
         hand_back = self.core.hand_back_due()
         if hand_back is not None and now >= hand_back:
             with self._lane:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from time import monotonic
 
@@ -91,3 +92,40 @@ def test_a_loop_left_in_the_middle_gives_back_what_was_claimed_ahead(mode: Mode)
     assert ids(rmq.consume_all()) == list(range(34, 100))
     stats = rmq.stats()
     assert (stats.completed, stats.failed, stats.dead) == (100, 0, 0)
+
+
+@timed
+def test_what_was_claimed_ahead_does_not_wait_for_workers_that_are_all_busy(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmq = mode.open()
+    rmq.publish_many(orders(*range(20)))
+    with Queue[Order](mode.queue_name, mode.url) as other:
+        more, in_turn = [orders(*range(20, 30))], threading.Lock()
+        for shell in (SyncSession, AsyncSession):
+            ahead: Callable[..., None] = shell.claim_ahead
+
+            def claimed(session: object, ahead: Callable[..., None] = ahead) -> None:
+                with in_turn:
+                    if more:  # they come behind the first batch, and before the next claim
+                        other.publish_many(more.pop())
+                    ahead(session)
+
+            monkeypatch.setattr(shell, "claim_ahead", claimed)
+        done = threading.Event()
+        run = rmq.queue.run if mode.name == "sync" else rmq.queue.arun
+        workers = mode.spawn(
+            run,
+            lambda _: done.wait(),
+            concurrency=20,
+            prefetch=64,
+            until_empty=True,
+            stop_on_signals=False,
+        )
+        try:
+            mode.until(lambda: other.stats().in_flight == 30)
+            mode.until(lambda: other.stats().ready == 10)
+        finally:
+            done.set()
+    workers.result()
+    assert rmq.stats().completed == 30
