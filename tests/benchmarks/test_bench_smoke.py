@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.report import BEGIN, DOCS, END, RESULTS, Part, Report, load, markdown, save
 from benchmarks.slices import Case, Figure, alternate, ratio
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.benchmarks.quick import ROOT, quick_run
 
 
 @pytest.mark.slow
 @pytest.mark.servers("valkey")
 def test_a_quick_run_measures_every_section(server_kind: str, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--json", str(file)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "goals reached" in done.stdout
+    quick_run("benchmarks", file, 100)
     report = load(file)
     names = " ".join(figure.name for part in report.parts for figure in part.figures)
     for what in (

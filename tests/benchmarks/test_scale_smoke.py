@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,26 +10,16 @@ import pytest
 from benchmarks.report import BEGIN, END, load, markdown
 from benchmarks.scale.__main__ import DOCS, RESULTS
 from benchmarks.scale.sizes import FULL, QUICK
+from tests.benchmarks.quick import ROOT, quick_run
 from typed_rmq.deadletters import REDRIVE
 from typed_rmq.steering import PURGE
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
 @pytest.mark.servers("valkey")
 def test_a_small_run_measures_everything(server_kind: str, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scale", "--quick", "--json", str(file)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "goals reached" in done.stdout
+    done = quick_run("benchmarks.scale", file, 200)
     assert not done.stderr
     found = {figure.name: figure for part in load(file).parts for figure in part.figures}
 

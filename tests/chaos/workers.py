@@ -41,6 +41,15 @@ def outcome(msg):
         note("ack", id=msg.id)
         return True
     return False
+
+def handle(msg: Message[int]) -> None:
+    begin(msg)
+    time.sleep(rng.random() * 0.004)
+    acked = outcome(msg)
+    if rng.random() < 0.5:
+        msg.settle()
+        if acked:
+            note("settled", id=msg.id)
 """
 
 PRODUCER = (
@@ -110,13 +119,7 @@ while True:
     try:
         for msg in consumer:
             with msg:
-                begin(msg)
-                time.sleep(rng.random() * 0.004)
-                acked = outcome(msg)
-                if rng.random() < 0.5:
-                    msg.settle()
-                    if acked:
-                        note("settled", id=msg.id)
+                handle(msg)
     except QueueUnavailable:
         continue
     break
@@ -152,15 +155,6 @@ asyncio.run(main())
 WORKER = (
     COMMON
     + """
-def handle(msg: Message[int]) -> None:
-    begin(msg)
-    time.sleep(rng.random() * 0.004)
-    acked = outcome(msg)
-    if rng.random() < 0.5:
-        msg.settle()
-        if acked:
-            note("settled", id=msg.id)
-
 say("ready")
 while True:
     try:

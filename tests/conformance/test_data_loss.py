@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,6 +30,19 @@ def open_with(mode: Mode, recorder: Recorder, **options: Any) -> Rmq:
     rmq = mode.open(observers=[recorder], **options)
     rmq.publish_many(orders(1, 2, 3, 4, 5, 6))
     return rmq
+
+
+def consumed(rmq: Rmq, harm: Callable[[], None]) -> list[int]:
+    """What is consumed, one by one, where this happens while the third is in hand."""
+    seen: list[int] = []
+
+    def body(msg: Message[Any]) -> None:
+        seen.append(msg.payload.order_id)
+        if len(seen) == 3:
+            harm()
+
+    rmq.consume_all(body, prefetch=1)
+    return seen
 
 
 @pytest.mark.parametrize("style", ["with", "bare"])
@@ -88,14 +102,7 @@ def test_by_default_it_is_an_event_and_one_line(
 ) -> None:
     recorder = Recorder()
     rmq = open_with(mode, recorder)
-    seen: list[int] = []
-
-    def body(msg: Message[Any]) -> None:
-        seen.append(msg.payload.order_id)
-        if len(seen) == 3:
-            roll_back(client, queue_name)
-
-    rmq.consume_all(body, prefetch=1)
+    seen = consumed(rmq, lambda: roll_back(client, queue_name))
     assert seen == [1, 2, 3, 4, 5, 6]
     assert [event.lost for event in recorder.told("data_loss")] == [LOST]
     lines = [r for r in caplog.records if r.levelno == logging.ERROR]
@@ -154,15 +161,7 @@ def test_a_wipe_with_a_message_in_hand_is_told_once(
 ) -> None:
     recorder = Recorder()
     rmq = open_with(mode, recorder)
-    seen: list[int] = []
-
-    def body(msg: Message[Any]) -> None:
-        seen.append(msg.payload.order_id)
-        if len(seen) == 3:
-            wipe(client, queue_name)
-
-    rmq.consume_all(body, prefetch=1)
-    assert seen == [1, 2, 3]
+    assert consumed(rmq, lambda: wipe(client, queue_name)) == [1, 2, 3]
     assert len(recorder.told("data_loss")) == 1
     assert len(recorder.told("stale")) == 1
 

@@ -173,17 +173,22 @@ def test_what_a_cut_link_cost_is_all_that_is_lost(pair: Pair, queue_name: str, n
 # ------------------------------------------------------------------------------------ Sentinel
 
 
-@pytest.mark.slow
-def test_f6_sentinel_replaces_a_killed_master_under_load(
-    watched: Watched, by_sentinel: BySentinel, queue_name: str
-) -> None:
+def kill_the_master(watched: Watched, clients: History) -> None:
+    """Under load; all that its clients saw must be explained by it."""
     master, replica = watched.master, watched.replica
-    with load(by_sentinel(queue_name)) as history:
+    with load(clients) as history:
         began = time.monotonic()
         master.signal(signal.SIGKILL)
         until(lambda: watched.master is replica, "the replica is promoted")
         ended = time.monotonic()
     history.check_explained(began, ended)
+
+
+@pytest.mark.slow
+def test_f6_sentinel_replaces_a_killed_master_under_load(
+    watched: Watched, by_sentinel: BySentinel, queue_name: str
+) -> None:
+    kill_the_master(watched, by_sentinel(queue_name))
 
 
 @pytest.mark.slow
@@ -193,13 +198,7 @@ def test_f6_sentinel_replaces_a_killed_master_that_is_named_by_a_url(
 ) -> None:
     hosts = ",".join(f"{host}:{port}" for host, port in watched.addresses)
     url = f"redis+sentinel://{hosts}/{watched.service}"
-    master, replica = watched.master, watched.replica
-    with load(History(queue_name, lambda: url, lambda: url)) as history:
-        began = time.monotonic()
-        master.signal(signal.SIGKILL)
-        until(lambda: watched.master is replica, "the replica is promoted")
-        ended = time.monotonic()
-    history.check_explained(began, ended)
+    kill_the_master(watched, History(queue_name, lambda: url, lambda: url))
 
 
 @pytest.mark.slow
