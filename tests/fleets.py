@@ -486,6 +486,7 @@ def start_tls(
     *options: str,
     client_certificates: bool = False,
     port: int | None = None,
+    config: Path | None = None,
 ) -> Iterator[tuple[RunningServer, int]]:
     """A server with a plain port and a TLS port; gives both."""
     port = port or free_port()
@@ -497,5 +498,6 @@ def start_tls(
         *("--tls-auth-clients", "yes" if client_certificates else "no"),
         *options,
         tcp=True,
+        config=config,
     ) as server:
         yield server, port

@@ -257,5 +257,35 @@ def test_tls_in_a_cluster(fleets: Fleets, run_async: RunAsync) -> None:
         run_async(main())
 
 
+@pytest.mark.servers("redis7")
+def test_tls_with_a_sentinel(fleets: Fleets, run_async: RunAsync, tmp_path: Path) -> None:
+    everywhere = ("--tls-replication", "yes")
+    config = tmp_path / "sentinel.conf"
+    with start_tls("redis7", fleets.certificates, *everywhere) as (_, port):
+        config.write_text(
+            "sentinel resolve-hostnames yes\n"
+            "sentinel announce-hostnames yes\n"
+            f"sentinel monitor it localhost {port} 1\n"
+        )
+        with start_tls("redis7", fleets.certificates, "--sentinel", *everywhere, config=config) as (
+            _,
+            watching,
+        ):
+            url = f"localhost:{watching}/it?ssl_ca_certs={fleets.certificates.ca}"
+            with Queue[int]("alpha", f"rediss+sentinel://{url}") as queue:
+                queue.publish_many(range(50))
+                assert sum(1 for _ in queue.consume(until_empty=True)) == 50
+
+            async def main() -> None:
+                async with Queue[int]("alpha", f"rediss+sentinel://{url}") as queue:
+                    await queue.apublish(100)
+                    assert [msg.payload async for msg in queue.consume(until_empty=True)] == [100]
+
+            run_async(main())
+            plain = Connection(f"redis+sentinel://{url.partition('?')[0]}", retry_budget=0.5)
+            with pytest.raises(QueueUnavailable):
+                Queue[int]("alpha", plain).publish(1)
+
+
 def _bytes(reply: object) -> bytes:
     return reply if isinstance(reply, bytes) else str(reply).encode()
