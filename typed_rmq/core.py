@@ -197,6 +197,10 @@ class ConsumerCore(Knowledge[T]):
         """
         if self._open is not None:
             return self._open
+        if self.stopping or self.doubtful:
+            # The loop ends. What a claim has brought by now goes in the same call as what is given
+            # back before: each call puts its messages in front of those of the last one.
+            self.give_back()
         if self.session is None and (closing or not self.pending):
             return None
         if closing and self.doubtful and self.session is not None and self._answered:

@@ -92,40 +92,44 @@ def test_f21_an_interrupt_inside_with_releases(
 
 
 @pytest.mark.parametrize("managed", [False, True])
+@pytest.mark.parametrize(("prefetch", "at"), [(2, 1), (20, 12)], ids=["fetched", "claimed-ahead"])
 def test_f21_what_an_interrupt_gives_back_keeps_its_order_however_long_leaving_takes(
-    mode: Mode, managed: bool
+    mode: Mode, managed: bool, prefetch: int, at: int
 ) -> None:
     """The message in hand is sent before the loop is left; those fetched ahead go with it."""
     rmq = mode.open()
-    rmq.publish_many(orders(1, 2, 3))
+    rmq.publish_many(orders(*range(1, 41)))
 
     def loop() -> None:
-        consumer = rmq.queue.consume(prefetch=2)
+        consumer = rmq.queue.consume(prefetch=prefetch, ack_linger=0.05)
         with consumer if managed else contextlib.nullcontext():
             for msg in consumer:
-                try:
-                    with msg:
-                        raise KeyboardInterrupt
-                finally:
-                    eventually(lambda: rmq.queue.stats().released > 0)
+                if msg.payload.order_id == at:
+                    try:
+                        with msg:
+                            raise KeyboardInterrupt
+                    finally:
+                        eventually(lambda: rmq.queue.stats().released > 0)
 
     async def loop_async() -> None:
-        consumer = rmq.queue.consume(prefetch=2)
+        consumer = rmq.queue.consume(prefetch=prefetch, ack_linger=0.05)
         async with consumer if managed else contextlib.nullcontext():
             async for msg in consumer:
-                try:
-                    with msg:
-                        raise asyncio.CancelledError
-                finally:
-                    async with asyncio.timeout(20):
-                        while (await rmq.queue.astats()).released == 0:
-                            await asyncio.sleep(0.01)
+                if msg.payload.order_id == at:
+                    try:
+                        with msg:
+                            raise asyncio.CancelledError
+                    finally:
+                        async with asyncio.timeout(20):
+                            while (await rmq.queue.astats()).released == 0:
+                                await asyncio.sleep(0.01)
 
     with pytest.raises((KeyboardInterrupt, asyncio.CancelledError)):
         mode.call(loop if mode.name == "sync" else loop_async)
     stats = settled(rmq)
-    assert (stats.completed, stats.failed, stats.in_flight, stats.ready) == (0, 0, 0, 3)
-    assert [(one.payload.order_id, one.attempt) for one in rmq.peek(9)] == [(1, 1), (2, 1), (3, 1)]
+    assert (stats.completed, stats.failed, stats.in_flight) == (at - 1, 0, 0)
+    left = [(one.payload.order_id, one.attempt) for one in rmq.peek(40)]
+    assert left == [(number, 1) for number in range(at, 41)]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
