@@ -43,7 +43,7 @@ VALUES = st.one_of(
     st.integers(),
     st.floats(),
     st.text(),
-    st.sampled_from(["1", "true", 1.0, "\ud800", 10**4400, b"1"]),
+    st.sampled_from(["1", "true", 1.0, "\ud800", 10**4400, 10**3900, "x" * 4500, b"1"]),
 )
 
 
@@ -68,6 +68,16 @@ def test_the_short_way_and_the_ordinary_one_agree(values: dict[str, Any], rng: A
         validated, data = FLAT.prepare(payload)
         assert (validated, data) == expected
         assert FLAT.open(None, data, b"id") == validated
+
+
+@pytest.mark.parametrize("length", [10, 4_000, 100_000])
+def test_a_long_text_goes_the_short_way_too(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_payload: object) -> tuple[Flat, bytes]:
+        raise AssertionError("the ordinary way")
+
+    monkeypatch.setattr(FLAT.prepare.__self__, "_otherwise", never)
+    payload = Flat(number=-(10**3900), text="x" * length, ratio=0.5, flag=True)
+    assert Flat.model_validate_json(FLAT.prepare(payload)[1]) == payload
 
 
 def test_what_is_flat() -> None:

@@ -18,8 +18,11 @@ T = TypeVar("T")
 
 __all__ = ["FlatWriter", "flat_writer"]
 
-MAX_BYTES: Final = 4_000
-"""A longer record may hold an int of more digits than Python reads back (4,300)."""
+SHORT: Final = 4_000
+"""Bytes. A longer record may hold an int of more digits than Python reads back (4,300)."""
+
+MAX_BITS: Final = 13_000
+"""Of an int in a longer record: it has fewer than 4,000 digits."""
 
 _SCALARS: Final[dict[object, type[object]]] = {"int": int, "str": str, "bool": bool, "float": float}
 
@@ -46,7 +49,9 @@ class Kind(NamedTuple):
 class FlatWriter(Generic[T]):
     """Writes the instances of one flat model; calls ``otherwise`` for whatever else it meets."""
 
-    __slots__ = ("_cls", "_fields", "_kinds", "_longest", "_names", "_otherwise", "_write")
+    __slots__ = (
+        "_cls", "_fields", "_kinds", "_longest", "_names", "_otherwise", "_short", "_write",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -64,7 +69,8 @@ class FlatWriter(Generic[T]):
         self._kinds = [] if looks else [kind.type for kind in self._fields]
         self._write = write
         self._otherwise = otherwise
-        self._longest = min(max_payload, MAX_BYTES)
+        self._longest = max_payload
+        self._short = min(max_payload, SHORT)
 
     def prepare(self, payload: T) -> tuple[T, bytes]:
         """See ``Codec.prepare``."""
@@ -80,7 +86,7 @@ class FlatWriter(Generic[T]):
     def _written(self, payload: T) -> tuple[T, bytes]:
         try:
             data = self._write(payload)
-            if len(data) <= self._longest:
+            if len(data) <= self._short or (len(data) <= self._longest and _readable(payload)):
                 return payload, data
         except ValueError:
             pass  # a lone surrogate; said outside, as this error shows it
@@ -94,6 +100,12 @@ class FlatWriter(Generic[T]):
             if type(value) is not kind or (isinstance(value, float) and not isfinite(value)):
                 return False
         return True
+
+
+def _readable(payload: object) -> bool:
+    """Whether Python reads back each of its ints."""
+    values = cast("dict[str, object]", payload.__dict__).values()
+    return all(value.bit_length() <= MAX_BITS for value in values if isinstance(value, int))
 
 
 def flat_writer(
