@@ -87,7 +87,7 @@ types: $(STAMP)  ## mypy --strict, pyright strict, and complete public types, ex
 contract: $(STAMP)  ## The floors: imports only go down
 	$(BIN)/lint-imports
 
-bench-peers: $(STAMP)  ## This queue and its peers in one run, into the docs; under 15 minutes
+bench-peers: $(STAMP)  ## This queue and its peers in one run, into the docs; 20 minutes
 	$(PY) -m benchmarks.peers --save
 
 bench-scale: $(STAMP)  ## Ten million messages, 10,000 queues, 200 consumers; 15 minutes, 8 GiB
