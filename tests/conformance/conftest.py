@@ -29,10 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         spec = getattr(item, "callspec", None)
-        if spec is None or "mode" not in spec.params:
+        if not isinstance(item, pytest.Function) or spec is None or "mode" not in spec.params:
             continue
         pair = (spec.params["mode"], spec.params.get("server_kind", "valkey"))
-        if pair[1] != "valkey" and (pair not in QUICK or "timed" in item.fixturenames):  # type: ignore[attr-defined]
+        if pair[1] != "valkey" and (pair not in QUICK or "timed" in item.fixturenames):
             item.add_marker(pytest.mark.slow)
 
 

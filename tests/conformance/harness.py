@@ -19,6 +19,7 @@ import functools
 import inspect
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -137,7 +138,7 @@ class Job:
 # --- the two modes
 
 
-class Mode:
+class Mode(ABC):
     """What differs between sync and async. Subclasses say how to call."""
 
     name: str
@@ -173,14 +174,14 @@ class Mode:
 
     # each mode its own
 
-    def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any: ...
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **options: Any) -> Job:
-        raise NotImplementedError
+    @abstractmethod
+    def spawn(self, function: Callable[..., Any], *args: Any, **options: Any) -> Job: ...
 
-    def sleep(self, seconds: float) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def sleep(self, seconds: float) -> None: ...
 
 
 class SyncMode(Mode):

@@ -186,7 +186,7 @@ def test_a_hash_of_ones_own(mode: Mode) -> None:
         lambda: Dedup(fields=("order_id",), key=lambda order: 1),
         lambda: Dedup(window=0),
         lambda: Dedup(window=-5),
-        lambda: Dedup(until="acked"),  # type: ignore[arg-type]
+        lambda: Dedup(until="acked"),  # type: ignore[arg-type]  # refused is what it must be
         lambda: Dedup(window=60, until="done"),
         lambda: Dedup(hash=lambda data: b"short"),
         lambda: Dedup(fields=()),

@@ -38,7 +38,7 @@ class Handler:
     def message(self, job: Message[Order]) -> None:
         self.seen.append(job)
 
-    def named(self, msg) -> None:  # type: ignore[no-untyped-def]
+    def named(self, msg) -> None:  # type: ignore[no-untyped-def]  # its name decides
         self.seen.append(msg)
 
     def __call__(self, anything: Message[Order]) -> None:

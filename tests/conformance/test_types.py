@@ -163,7 +163,7 @@ def test_a_bare_queue_has_no_type() -> None:
     with pytest.raises(ConfigError, match="has no type"):
         Queue("orders", NOWHERE)
 
-    class Nothing(Queue):  # type: ignore[type-arg]
+    class Nothing(Queue):  # type: ignore[type-arg]  # refused is what it must be
         pass
 
     with pytest.raises(ConfigError, match="has no type"):

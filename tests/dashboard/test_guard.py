@@ -175,7 +175,7 @@ def test_only_our_own_pages_may_change_something(
 def test_looking_changes_nothing(redis_url: str, queue_name: str, run_async: Run) -> None:
     async def look() -> None:
         queue = make_queue(queue_name, redis_url)
-        await queue.apublish({"order_id": 1, "sku": "A"})  # type: ignore[arg-type]  # validated
+        await queue.apublish({"order_id": 1, "sku": "A"})  # type: ignore[arg-type]  # Pydantic takes a dict for an Order
         before = await queue.astats()
         async with browse(queue) as http:
             for action in ("pause", "resume", "purge", "redrive", "promote", "purge-dead"):

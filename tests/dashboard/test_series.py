@@ -7,6 +7,7 @@ import re
 import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -169,9 +170,9 @@ def test_percentiles_are_nearest_ranks() -> None:
 # --- time lines
 
 
-def texts(*args: object) -> list[str]:
+def texts(*args: Any) -> list[str]:
     failures = args[3:] or ({},)
-    return [moment.text for moment in timeline(*args[:3], *failures)]  # type: ignore[arg-type]
+    return [moment.text for moment in timeline(*args[:3], *failures)]
 
 
 def test_the_time_line_of_a_dead_letter() -> None:

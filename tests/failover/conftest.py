@@ -21,10 +21,12 @@ QUICK = {("test_f6_what_is_refused_by_a_former_master_goes_to_the_new_one", "red
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         spec = getattr(item, "callspec", None)
-        if "tests/failover" not in item.path.as_posix() or spec is None:
+        if not isinstance(item, pytest.Function) or spec is None:
+            continue
+        if "tests/failover" not in item.path.as_posix():
             continue
         kind = spec.params.get("server_kind", "valkey")
-        if kind != "valkey" and (item.originalname, kind) not in QUICK:  # type: ignore[attr-defined]
+        if kind != "valkey" and (item.originalname, kind) not in QUICK:
             item.add_marker(pytest.mark.slow)
 
 
@@ -86,7 +88,7 @@ class _Sentinels:
             for one in manager.sentinels:
                 one.close()
 
-        client.close = both  # type: ignore[method-assign]
+        client.close = both  # type: ignore[method-assign]  # its Sentinels go with it
         return client
 
     def aio(self) -> Any:
@@ -98,7 +100,7 @@ class _Sentinels:
             await close()
             await manager.aclose()
 
-        client.aclose = both  # type: ignore[method-assign]
+        client.aclose = both  # type: ignore[method-assign]  # its Sentinels go with it
         return client
 
 

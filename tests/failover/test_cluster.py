@@ -227,7 +227,7 @@ def test_f10_a_cluster_that_is_down_is_waited_for(
 
     def down() -> None:
         lonely.signal(signal.SIGKILL)
-        until(lambda: b"cluster_state:fail" in owner.command("CLUSTER", "INFO"), "it is down")  # type: ignore[operator]
+        until(lambda: b"cluster_state:fail" in owner.command("CLUSTER", "INFO"), "it is down")  # type: ignore[operator]  # bytes
 
     back = threading.Timer(1.0, cluster.restart, (lonely,))
     if way == "sync":

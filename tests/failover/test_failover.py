@@ -35,7 +35,7 @@ class Pair:
     def in_step(self) -> bool:
         """Whether the replica has all that the master has."""
         offsets = [
-            int(server.command("INFO", "replication")["master_repl_offset"])  # type: ignore[index]
+            int(server.command("INFO", "replication")["master_repl_offset"])  # type: ignore[index]  # a dict
             for server in (self.one, self.two)
         ]
         return offsets[0] == offsets[1]
@@ -102,7 +102,7 @@ def test_f6_what_is_refused_by_a_former_master_goes_to_the_new_one(
             stats = queue.stats()
             assert (stats.published, stats.completed, stats.stale) == (3, 3, 0)
     lead.join()
-    assert pair.one.command("INFO", "replication")["role"] == "slave"  # type: ignore[index]
+    assert pair.one.command("INFO", "replication")["role"] == "slave"  # type: ignore[index]  # a dict
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])
@@ -212,7 +212,7 @@ def test_f6_sentinel_is_told_to_change_masters_under_load(
         began = time.monotonic()
         watched.sentinels[0].command("SENTINEL", "FAILOVER", watched.service)
         until(
-            lambda: master.command("INFO", "replication")["role"] == "slave",  # type: ignore[index]
+            lambda: master.command("INFO", "replication")["role"] == "slave",  # type: ignore[index]  # a dict
             "the old master follows",
         )
         ended = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,8 @@ Queue[int](NAME, URL, lease={LEASE}).run(handle, prefetch=int(sys.argv[3]), conc
 """
 
 
-def _queue(url: str, name: str, **options: object) -> Queue[int]:
-    return Queue[int](name, url, dedup=None, lease=LEASE, **options)  # type: ignore[arg-type]
+def _queue(url: str, name: str, **options: Any) -> Queue[int]:
+    return Queue[int](name, url, dedup=None, lease=LEASE, **options)
 
 
 @pytest.mark.parametrize("script", [HOLD, AHOLD, RUN], ids=["for", "async for", "run"])

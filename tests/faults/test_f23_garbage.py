@@ -92,9 +92,9 @@ def test_f23_dropping_an_async_iterator_does_not_touch_the_network(
 
 def test_f23_an_iterator_in_a_cycle_fails_when_it_is_collected(numbers: Queue[int]) -> None:
     numbers.publish(1)
-    cycle: list[object] = [iter(numbers.consume())]
+    cycle: list[Any] = [iter(numbers.consume())]
     cycle.append(cycle)
-    next(cycle[0])  # type: ignore[call-overload]
+    next(cycle[0])
     del cycle
     assert numbers.stats().in_flight == 1
     gc.collect()
@@ -103,9 +103,9 @@ def test_f23_an_iterator_in_a_cycle_fails_when_it_is_collected(numbers: Queue[in
 
 def test_f23_an_iterator_collected_in_another_thread_fails(numbers: Queue[int]) -> None:
     numbers.publish(1)
-    cycle: list[object] = [iter(numbers.consume())]
+    cycle: list[Any] = [iter(numbers.consume())]
     cycle.append(cycle)
-    next(cycle[0])  # type: ignore[call-overload]
+    next(cycle[0])
     del cycle
     thread = threading.Thread(target=gc.collect)
     thread.start()

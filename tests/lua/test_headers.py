@@ -138,7 +138,7 @@ def scripts_there() -> dict[str, Script]:
 
 def header(name: str) -> str:
     text = (FOLDER / f"{name}.lua").read_text("utf-8")
-    return text[: re.search(r"^(?!--)", text, re.MULTILINE).start()]  # type: ignore[union-attr]
+    return text[: re.search(r"^(?!--)", text, re.MULTILINE).start()]  # type: ignore[union-attr]  # each has such a line
 
 
 def listed(name: str, what: str) -> list[str]:

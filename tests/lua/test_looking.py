@@ -72,7 +72,7 @@ def test_peek_shows_each_state_in_its_order(kit: Kit) -> None:
     before = kit.dump()
 
     def peek(state: str, limit: int = 100) -> list[tuple[bytes, ...]]:
-        found = kit.run(commands.peek(kit.keys, state=state, limit=limit))  # type: ignore[arg-type]
+        found = kit.run(commands.peek(kit.keys, state=state, limit=limit))  # type: ignore[arg-type]  # from a list of names
         return [(payload(item[0]), *item[1:]) for item in found]
 
     ready = [b"s1", b"s2", b"high1", b"high2", b"normal1", b"normal2", b"low1", b"low2"]

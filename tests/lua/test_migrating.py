@@ -51,7 +51,7 @@ def node() -> Iterator[RunningServer]:
                 break
             assert time.monotonic() < deadline, nodes
             time.sleep(0.05)
-        one.other_node = other.decode()  # type: ignore[attr-defined]
+        one.other_node = other.decode()  # type: ignore[attr-defined]  # kept with its node
         yield one
 
 
@@ -63,7 +63,7 @@ def run_while_migrating(kit: Kit, node: RunningServer, name: str) -> str:
             fill(kit, key)
     slot = kit.client.execute_command("CLUSTER", "KEYSLOT", kit.keys.prefix)
     before = kit.dump()
-    node.command("CLUSTER", "SETSLOT", slot, "MIGRATING", node.other_node)  # type: ignore[attr-defined]
+    node.command("CLUSTER", "SETSLOT", slot, "MIGRATING", node.other_node)  # type: ignore[attr-defined]  # kept with its node
     try:
         kit.run(command)
     except redis.RedisError as error:

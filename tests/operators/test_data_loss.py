@@ -260,4 +260,4 @@ def test_a_full_queue_says_so_and_what_is_lost_is_an_event(
 
 def test_another_word_is_refused(redis_url: str, queue_name: str) -> None:
     with pytest.raises(ConfigError, match="on_data_loss"):
-        Queue[int](queue_name, redis_url, on_data_loss="shout")  # type: ignore[arg-type]
+        Queue[int](queue_name, redis_url, on_data_loss="shout")  # type: ignore[arg-type]  # wrong on purpose

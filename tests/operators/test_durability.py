@@ -187,6 +187,6 @@ def test_nonsense_is_refused(redis_url: str, queue_name: str) -> None:
     with pytest.raises(ConfigError, match="timeout"):
         Fsync(timeout=0)
     with pytest.raises(ConfigError, match="durability="):
-        Queue[int](queue_name, redis_url, durability="yes")  # type: ignore[arg-type]
+        Queue[int](queue_name, redis_url, durability="yes")  # type: ignore[arg-type]  # wrong on purpose
     with Queue[int](queue_name, redis_url) as queue, pytest.raises(ConfigError, match="Replicas"):
-        queue.publish(1, durability=3)  # type: ignore[arg-type]
+        queue.publish(1, durability=3)  # type: ignore[arg-type]  # wrong on purpose

@@ -150,10 +150,10 @@ def test_in_a_loop_the_body_goes_on_and_its_verdict_does_not_count(
         queue.publish_many([1, 2, 3])
         for msg in queue.consume(handler_timeout=LIMIT, until_empty=True):
             if msg.payload == 1:
-                wait_for(lambda held=msg: not held.held)  # type: ignore[misc]
+                wait_for(lambda held=msg: not held.held)  # type: ignore[misc]  # of this turn
             elif msg.payload == 2:
                 with msg:
-                    wait_for(lambda held=msg: not held.held)  # type: ignore[misc]
+                    wait_for(lambda held=msg: not held.held)  # type: ignore[misc]  # of this turn
         assert sorted(letter.payload or 0 for letter in queue.dead) == [1, 2]
         assert queue.stats().completed == 1
         queue.purge()

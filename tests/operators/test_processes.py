@@ -225,7 +225,7 @@ def test_what_no_process_could_be_given_is_said_beforehand(
         )
     for number in (0, -1, 257, 1.5):
         with pytest.raises(ConfigError, match="processes must be 1 to 256"):
-            queue.run(many.handle, processes=number)  # type: ignore[arg-type]
+            queue.run(many.handle, processes=number)  # type: ignore[arg-type]  # wrong on purpose
     queue.close()
 
 

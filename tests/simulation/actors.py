@@ -252,13 +252,13 @@ class Consumer(Session[int]):
         self.core.stopping = True
 
     def settle(self, envelope: bytes) -> None:
-        raise NotImplementedError
+        raise AssertionError("no simulated handler asks for this")
 
     async def asettle(self, envelope: bytes) -> None:
-        raise NotImplementedError
+        raise AssertionError("no simulated handler asks for this")
 
     def extend(self, envelope: bytes) -> None:
-        raise NotImplementedError
+        raise AssertionError("no simulated handler asks for this")
 
     def is_lost(self, envelope: bytes) -> bool:
         return self.core.is_lost(envelope, self.now())

@@ -8,6 +8,7 @@ import time
 import pytest
 import redis
 
+from tests.conftest import MakeServer
 from typed_rmq import ConfigError, Queue, QueueUnavailable
 from typed_rmq.testing import Proxy, QueueFactory, RedisForTests, drain, proxy
 
@@ -120,8 +121,8 @@ def test_a_client_of_ones_own(rmq_faults: Proxy) -> None:
     assert rmq_faults.calls.count("incrby") == 3
 
 
-def test_before_tcp(make_server: object) -> None:
-    server = make_server(tcp=True)  # type: ignore[operator]
+def test_before_tcp(make_server: MakeServer) -> None:
+    server = make_server(tcp=True)
     with Proxy(server.url) as proxy, Queue[int]("numbers", proxy.url) as numbers:
         numbers.publish(1)
         assert numbers.stats().ready == 1

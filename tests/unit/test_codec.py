@@ -106,7 +106,7 @@ def test_what_is_stored_is_the_validated_payload(tp: Any, payload: Any, data: by
 
 def test_a_mutated_instance_is_validated_again() -> None:
     order = Order(order_id=1, sku="A")
-    order.order_id = SECRET  # type: ignore[assignment]
+    order.order_id = SECRET  # type: ignore[assignment]  # wrong on purpose
     error = refused(Order, order)
     assert error.problems == (("order_id", "a value is of another type than its field"),)
 
@@ -177,7 +177,7 @@ def test_computed_fields_and_json_text_read_back_also_where_extras_are_forbidden
 
 def test_a_typed_dict_that_forbids_extras_refuses_them() -> None:
     class Strict(TypedDict):
-        __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+        __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # as Pydantic's documentation has it
         a: int
 
     assert codec(Strict).prepare({"a": 1}) == ({"a": 1}, b'{"a":1}')
@@ -489,7 +489,7 @@ def test_types_that_would_lose_data_are_refused_when_the_queue_is_made() -> None
     with pytest.raises(ConfigError, match="max_payload"):
         codec(int, max_payload=0)
     with pytest.raises(ConfigError, match="cannot be used"):
-        Codec(TypeAdapter("Nowhere"), Json(), queue="q")  # type: ignore[arg-type]
+        Codec(TypeAdapter("Nowhere"), Json(), queue="q")  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize("wrong", [Json, "json", None, object()])

@@ -90,7 +90,7 @@ class Bench:
         self.core: ConsumerCore[str] = ConsumerCore(
             Plan(queue="q", **options),
             self,
-            Owner(),  # type: ignore[arg-type]
+            Owner(),  # type: ignore[arg-type]  # it has what is called here
             self.told,
             clock=lambda: self.now,
             token=lambda: next(self.tokens),

@@ -326,7 +326,7 @@ def test_explicit_keys() -> None:
     assert hasher.explicit("k", order, b"")[1] == hasher.digest(order, b"")[0]
     for wrong in ("", None, 5, "\ud800"):
         with pytest.raises(PayloadError, match="dedup_key"):
-            hasher.explicit(wrong, order, b"")  # type: ignore[arg-type]
+            hasher.explicit(wrong, order, b"")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_f34_ways_of_making_keys_never_meet() -> None:
@@ -370,7 +370,7 @@ def test_f34_hashes_that_would_collide_are_refused() -> None:
         (lambda: b"", "TypeError"),
     ):
         with pytest.raises(ConfigError, match=says):
-            Dedup(hash=wrong)  # type: ignore[arg-type]
+            Dedup(hash=wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_hash_that_fails_later_is_a_payload_error() -> None:
@@ -418,7 +418,7 @@ def test_options_are_kept() -> None:
     assert hash(Dedup()) == hash(Dedup())
     assert Dedup() == Dedup()
     with pytest.raises(AttributeError):
-        Dedup().window = 5  # type: ignore[misc]
+        Dedup().window = 5  # type: ignore[misc]  # frozen
     assert repr(DedupKey()) == "DedupKey()"
 
 

@@ -12,7 +12,7 @@ import gc
 import sys
 import time
 import trace
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -175,7 +175,7 @@ def _profiler(way: Way, source: object) -> None:
 
 def _monitoring(way: Way, source: object) -> None:
     """Every event that there is, as coverage tools on 3.12 and later do it."""
-    monitoring = sys.monitoring  # type: ignore[attr-defined]
+    monitoring = sys.monitoring  # type: ignore[attr-defined]  # not in 3.11
     tool = monitoring.COVERAGE_ID
     monitoring.use_tool_id(tool, "test")
     names = ("LINE", "INSTRUCTION", "JUMP", "BRANCH", "CALL", "PY_START", "PY_RETURN", "PY_UNWIND")
@@ -202,7 +202,7 @@ def test_the_same_while_a_tool_looks_on(watcher: Callable[[Way, object], None]) 
     wrong = [
         (way.__name__, notes)
         for way, taken, verdict in WAYS
-        if (notes := probe(lambda source, way=way: watcher(way, source)))  # type: ignore[misc]
+        if (notes := probe(lambda source, way=way: watcher(way, source)))  # type: ignore[misc]  # of this turn
         != [(taken, verdict)]
     ]
     assert not wrong
@@ -226,15 +226,15 @@ def test_the_same_in_async_loops_while_a_tool_looks_on(
 def test_a_loop_that_became_fast_is_judged_as_at_first() -> None:
     """CPython rewrites instructions of functions that run often."""
 
-    def leave_often(source: object, *, fail: bool) -> None:
-        for item in source:  # type: ignore[attr-defined]
+    def leave_often(source: Iterable[Any], *, fail: bool) -> None:
+        for item in source:
             if fail:
                 item + "x"
             break
 
     for turn in range(200):
         fail = bool(turn % 2)
-        notes = probe(lambda source, fail=fail: _quietly(leave_often, source, fail=fail))  # type: ignore[misc]
+        notes = probe(lambda source, fail=fail: _quietly(leave_often, source, fail=fail))  # type: ignore[misc]  # of this turn
         assert notes == [(1, FAILED if fail else DONE)]
 
 

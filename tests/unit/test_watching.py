@@ -19,7 +19,7 @@ class Watched(Bench):
         self.core: WatchedCore[str] = WatchedCore(
             Plan(queue="q", lease=60.0, prefetch=2),
             self,
-            Owner(),  # type: ignore[arg-type]
+            Owner(),  # type: ignore[arg-type]  # it has what is called here
             self.told,
             clock=lambda: self.now,
             hooks=(self.handling,),

@@ -448,7 +448,7 @@ def exception_in_an_inner_loop(source: Source) -> None:
 @way(1, FAILED)
 def exception_in_an_assignment(source: Source) -> None:
     for item in source:
-        a, b = (item,)  # type: ignore[misc]
+        a, b = (item,)  # type: ignore[misc]  # it must raise
         nothing(a, b)
 
 
@@ -695,7 +695,7 @@ def membership(source: Source) -> None:
         def __eq__(self, other: object) -> bool:
             return True
 
-        __hash__ = None  # type: ignore[assignment]
+        __hash__ = None  # type: ignore[assignment]  # it must raise
 
     assert Everything() in source
 
@@ -889,7 +889,7 @@ async def async_generator_closed_early(source: Source) -> None:
         async for item in source:
             yield item
 
-    async with contextlib.aclosing(items()) as generator:  # type: ignore[type-var]
+    async with contextlib.aclosing(items()) as generator:  # type: ignore[type-var]  # an async generator
         async for _ in generator:
             break
 

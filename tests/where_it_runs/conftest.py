@@ -260,7 +260,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # pytest hands over the items of the whole run, not only those of this folder.
         if spec is None or "where" not in spec.params or HERE not in item.path.parents:
             continue
-        case = item.originalname  # type: ignore[attr-defined]
+        assert isinstance(item, pytest.Function)
+        case = item.originalname
         home = "redis7" if spec.params["where"] in TLS else "valkey"
         at_home = spec.params["server_kind"] == home
         if not at_home and (home == "redis7" or case not in ELSEWHERE):
@@ -291,7 +292,7 @@ def mode(
         options.setdefault("redis", place.address)
         return original(payload, name, **options)
 
-    mode.open = open_there  # type: ignore[method-assign]
+    mode.open = open_there  # type: ignore[method-assign]  # of this test's mode only
     try:
         PLACES[where](place, server, fleets)
         yield mode

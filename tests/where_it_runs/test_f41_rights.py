@@ -49,7 +49,7 @@ def use_everything(queue: Queue[int]) -> None:
         held.settle()
     assert queue.receive(timeout=0.01) is None
     for state in ("ready", "delayed", "in_flight", "dead", "done"):
-        queue.peek(state=state)  # type: ignore[arg-type]
+        queue.peek(state=state)  # type: ignore[arg-type]  # from a tuple of names
     queue.pause()
     queue.resume()
     queue.stats()

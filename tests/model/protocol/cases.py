@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from . import crashes as cr
 from . import exchange_parts as ex
@@ -31,18 +32,18 @@ class Case:
     breaks: str
 
 
-def exchange(*callers: tuple[Op, ...], breaks: str, dedup: str = "off", **more: object) -> Case:
-    options = more.pop("options", Options(dedup=dedup))  # type: ignore[arg-type]
+def exchange(*callers: tuple[Op, ...], breaks: str, dedup: str = "off", **more: Any) -> Case:
+    options = more.pop("options", Options(dedup=dedup))
     name = f"exchange of {len(callers)}"
-    return Case(Exchange(name, callers, options=options, **more), breaks)  # type: ignore[arg-type]
+    return Case(Exchange(name, callers, options=options, **more), breaks)
 
 
 def faults(**kinds: int) -> dict[str, int]:
     return {kind.replace("_", " "): count for kind, count in kinds.items()}
 
 
-def crashing(messages: tuple[str, ...] = ("x", "a"), *, breaks: str, **more: object) -> Case:
-    return Case(Crashes(f"crashes of {' '.join(messages)}", messages, **more), breaks)  # type: ignore[arg-type]
+def crashing(messages: tuple[str, ...] = ("x", "a"), *, breaks: str, **more: Any) -> Case:
+    return Case(Crashes(f"crashes of {' '.join(messages)}", messages, **more), breaks)
 
 
 def waiting(
